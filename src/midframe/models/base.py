@@ -1,0 +1,149 @@
+"""The contract of every model: `Interpolator`, and how inputs of any size are padded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from midframe.types import Inputs, Prediction
+
+PadMode = Literal["zeros", "half", "replicate", "reflect"]
+PadSide = Literal["after", "both"]
+
+
+@dataclass(frozen=True)
+class Pad:
+    """How frames are brought to a size that a network takes.
+
+    Published numbers depend on it, so it is data and can be replaced by a benchmark protocol.
+
+    Attributes:
+        multiple: height and width are padded to the next multiple of this.
+        mode: "zeros", "half" (mid grey), "replicate" or "reflect".
+        side: "after" pads at the bottom and right, "both" splits it, the smaller half first.
+        least: (height, width) that is reached in any case, such as a fixed canvas.
+    """
+
+    multiple: int = 1
+    mode: PadMode = "replicate"
+    side: PadSide = "both"
+    least: tuple[int, int] = (0, 0)
+
+    def amounts(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Return (left, right, top, bottom) in pixels for frames of this size."""
+
+        def split(size: int, least: int) -> tuple[int, int]:
+            extra = -(-max(size, least) // self.multiple) * self.multiple - size
+            before = 0 if self.side == "after" else extra // 2
+            return before, extra - before
+
+        return (*split(width, self.least[1]), *split(height, self.least[0]))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Pad the last two axes of ``x`` (..., H, W)."""
+        left, right, top, bottom = amounts = self.amounts(*x.shape[-2:])
+        if not any(amounts):
+            return x
+        flat = x.reshape(-1, 1, *x.shape[-2:])
+        if self.mode in ("zeros", "half"):
+            flat = F.pad(flat, amounts, value=0.0 if self.mode == "zeros" else 0.5)
+        else:
+            if self.mode == "reflect" and (
+                max(left, right) >= x.shape[-1] or max(top, bottom) >= x.shape[-2]
+            ):
+                raise ValueError(
+                    f"cannot reflect {tuple(x.shape[-2:])} by {amounts}; use mode 'replicate'"
+                )
+            flat = F.pad(flat, amounts, mode=self.mode)
+        return flat.reshape(*x.shape[:-2], *flat.shape[-2:])
+
+    def crop(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Undo `apply` on a tensor (..., H', W') for frames that were (height, width)."""
+        left, _, top, _ = self.amounts(height, width)
+        return x[..., top : top + height, left : left + width]
+
+
+class Interpolator(nn.Module):
+    """Base class of all interpolation models.
+
+    A subclass writes `forward`; everything that a caller needs to know about it beforehand is a
+    class attribute (an instance may narrow it), so that a run can be checked before it starts.
+
+    Attributes:
+        needs: fields of `Inputs` beyond frames and t that it reads ("events", "motion").
+        provides: fields of `Prediction` beyond frame that it fills.
+        context: frames on each side of the gap: 1 takes two frames, 2 takes four.
+        times: "any" target time, or "half": only t = 0.5.
+        pad: how `interpolate` pads; ``pad.multiple`` is what `forward` asks of sizes.
+        trainable: whether there is anything to learn.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    provides: ClassVar[frozenset[str]] = frozenset()
+    trainable: ClassVar[bool] = True
+    context: int = 1
+    times: Literal["any", "half"] = "any"
+    pad: Pad = Pad()
+
+    def forward(self, x: Inputs, **hints: Any) -> Prediction:
+        """Predict the frames at ``x.t``; differentiable.
+
+        Args:
+            x: frames whose sizes are multiples of ``pad.multiple``.
+            **hints: options of one call, under the names of the papers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def target_features(self, x: Inputs, target: Tensor) -> tuple[Tensor, ...]:
+        """Return features of the true frames to hold against ``Prediction.features``.
+
+        Only of models that provide "features". ``target`` is (B, T, 3, H, W).
+        """
+        raise TypeError(f"{type(self).__name__} provides no features; drop the feature loss term")
+
+    def hints(self, height: int, width: int) -> dict[str, Any]:
+        """Return the options that the authors use for frames of this size."""
+        return {}
+
+    def padding(self, **hints: Any) -> Pad:
+        """Return the padding for a call with these hints."""
+        return self.pad
+
+    @torch.no_grad()
+    def interpolate(self, x: Inputs, *, pad: Pad | None = None, **hints: Any) -> Prediction:
+        """Predict frames of any size: pad, forward, crop, clamp; in eval mode, no gradient.
+
+        Args:
+            x: frames (B, 2c, 3, H, W) of any size.
+            pad: replaces the model's own padding, as benchmark protocols do.
+            **hints: see `forward`; those of `hints` for this size are the default.
+
+        Returns:
+            A prediction at the input's size. Coarse levels and features stay on the padded grid.
+        """
+        height, width = x.frames.shape[-2:]
+        hints = {**self.hints(height, width), **hints}
+        pad = pad or self.padding(**hints)
+        was_training = self.training
+        self.eval()
+        try:
+            padded = Inputs(
+                pad.apply(x.frames),
+                x.t,
+                x.events if x.events is None else pad.apply(x.events),
+                x.motion if x.motion is None else pad.apply(x.motion),
+            )
+            out = self(padded, **hints)
+        finally:
+            self.train(was_training)
+
+        def cut(value: Tensor | None) -> Tensor | None:
+            return None if value is None else pad.crop(value, height, width)
+
+        out.frame = pad.crop(out.frame, height, width).clamp(0, 1)
+        out.flow, out.mask, out.residual = cut(out.flow), cut(out.mask), cut(out.residual)
+        return out

@@ -1,0 +1,216 @@
+"""IFRNet: intermediate feature refine network, sizes S, base and L.
+
+Kong et al., "IFRNet: Intermediate Feature Refine Network for Efficient Frame Interpolation",
+CVPR 2022, arXiv 2205.14620. One encoder pyramid for both frames; four decoders refine, from coarse
+to fine, the features of the middle frame together with its two flows. Parameter names are those of
+the official checkpoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from midframe.models.base import Interpolator, Pad
+from midframe.models.blocks import conv_prelu, resize
+from midframe.ops import backwarp
+from midframe.types import Inputs, Prediction
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Channels of the pyramid levels, of the residual blocks' side path, and the first kernel."""
+
+    pyramid: tuple[int, int, int, int]
+    side: int
+    first_kernel: int = 3
+
+
+SIZES = {
+    "S": Widths((24, 36, 54, 72), side=24),
+    "base": Widths((32, 48, 72, 96), side=32),
+    "L": Widths((64, 96, 144, 192), side=64, first_kernel=7),
+}
+
+
+class Encoder(nn.Module):
+    """Feature pyramid of one frame: (N, 3, H, W) -> features at H/2, H/4, H/8, H/16."""
+
+    def __init__(self, widths: Widths) -> None:
+        super().__init__()
+        inside, kernel = 3, widths.first_kernel
+        for level, outside in enumerate(widths.pyramid, start=1):
+            down = conv_prelu(inside, outside, kernel, stride=2)
+            setattr(self, f"pyramid{level}", nn.Sequential(down, conv_prelu(outside, outside)))
+            inside, kernel = outside, 3
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        levels = []
+        for pyramid in (self.pyramid1, self.pyramid2, self.pyramid3, self.pyramid4):
+            x = pyramid(x)
+            levels.append(x)
+        return tuple(levels)
+
+
+class SideResBlock(nn.Module):
+    """Residual block whose second and fourth convolution work on the last ``side`` channels."""
+
+    def __init__(self, width: int, side: int) -> None:
+        super().__init__()
+        self.split = (width - side, side)
+        self.conv1 = conv_prelu(width, width)
+        self.conv2 = conv_prelu(side, side)
+        self.conv3 = conv_prelu(width, width)
+        self.conv4 = conv_prelu(side, side)
+        self.conv5 = nn.Conv2d(width, width, 3, padding=1)
+        self.prelu = nn.PReLU(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rest, side = self.conv1(x).split(self.split, dim=1)
+        rest, side = self.conv3(torch.cat((rest, self.conv2(side)), 1)).split(self.split, dim=1)
+        return self.prelu(x + self.conv5(torch.cat((rest, self.conv4(side)), 1)))
+
+
+class Decoder(nn.Module):
+    """One refinement step; the output has twice the input's resolution."""
+
+    def __init__(self, inside: int, width: int, side: int, outside: int) -> None:
+        super().__init__()
+        self.convblock = nn.Sequential(
+            conv_prelu(inside, width),
+            SideResBlock(width, side),
+            nn.ConvTranspose2d(width, outside, 4, 2, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convblock(x)
+
+
+class IFRNet(Interpolator):
+    """The network; see the module's page for the paper.
+
+    Args:
+        size: "S", "base" or "L".
+        init: "default" is PyTorch's, as published. "average" zeroes the four output layers, so
+            that an untrained network returns the average of the two frames and learns from there.
+    """
+
+    provides: ClassVar[frozenset[str]] = frozenset(
+        {"flow", "mask", "residual", "flows_coarse", "features"}
+    )
+    pad = Pad(16, "replicate", "both")
+
+    def __init__(
+        self,
+        size: Literal["S", "base", "L"] = "base",
+        init: Literal["default", "average"] = "default",
+    ) -> None:
+        super().__init__()
+        if size not in SIZES:
+            raise ValueError(f"IFRNet has sizes {', '.join(SIZES)}, not {size!r}")
+        widths = SIZES[size]
+        c1, c2, c3, c4 = widths.pyramid
+        self.encoder = Encoder(widths)
+        self.decoder4 = Decoder(2 * c4 + 1, 2 * c4, widths.side, 4 + c3)
+        self.decoder3 = Decoder(3 * c3 + 4, 3 * c3, widths.side, 4 + c2)
+        self.decoder2 = Decoder(3 * c2 + 4, 3 * c2, widths.side, 4 + c1)
+        self.decoder1 = Decoder(3 * c1 + 4, 3 * c1, widths.side, 8)
+        if init == "average":
+            self.start_from_average()
+
+    @torch.no_grad()
+    def start_from_average(self) -> None:
+        """Zero what the decoders say about flow, mask and residual (not the features)."""
+        for decoder in (self.decoder4, self.decoder3, self.decoder2, self.decoder1):
+            head = decoder.convblock[2]
+            spoken = 8 if decoder is self.decoder1 else 4
+            head.weight[:, :spoken].zero_()
+            head.bias[:spoken].zero_()
+
+    def padding(self, scale_factor: float = 1.0, **hints: Any) -> Pad:
+        """Sizes times ``scale_factor`` must be multiples of 16: 20 for the published 0.8."""
+        scale = Fraction(scale_factor).limit_denominator(64)
+        return replace(self.pad, multiple=(16 / scale).numerator)
+
+    def forward(self, x: Inputs, scale_factor: float = 1.0, **hints: Any) -> Prediction:
+        """Interpolate at every ``x.t``.
+
+        Args:
+            x: two frames; height and width times ``scale_factor`` must be multiples of 16.
+            scale_factor: the flow is estimated on frames resized by this (0.8 in the published
+                SNU-FILM protocol); warping and blending stay at full size.
+
+        Returns:
+            Frame (clamped to [0, 1]), flow t->0 and t->1, mask, residual, the three coarser flows
+            and the decoders' features at H/2, H/4, H/8.
+        """
+        batch, times = x.t.shape
+        flows, mask, residual, features = self._decode(x, scale_factor)
+        back = 1.0 / scale_factor
+        flow = resize(flows[0], back) * back
+        mask, residual = resize(mask, back), resize(residual, back)
+
+        mean = self._mean(x)
+        first, second = ((f - mean).repeat_interleave(times, 0) for f in x.pair)
+        blend = mask * backwarp(first, flow[:, :2]) + (1 - mask) * backwarp(second, flow[:, 2:])
+        frame = (blend + mean.repeat_interleave(times, 0) + residual).clamp(0, 1)
+
+        def shaped(y: Tensor, *middle: int) -> Tensor:
+            return y.reshape(batch, times, *middle, *y.shape[-2:])
+
+        return Prediction(
+            frame=shaped(frame, 3),
+            flow=shaped(flow, 2, 2),
+            flow_kind="backward",
+            mask=shaped(mask, 1),
+            residual=shaped(residual, 3),
+            flows_coarse=tuple(shaped(f, 2, 2) for f in flows[1:]),
+            features=features,
+        )
+
+    def target_features(self, x: Inputs, target: Tensor) -> tuple[Tensor, ...]:
+        """Encoder features (B*T, C, h, w) of the true frames at H/2, H/4, H/8; with gradient."""
+        times = target.shape[1]
+        centred = target.flatten(0, 1) - self._mean(x).repeat_interleave(times, 0)
+        return self.encoder(centred)[:3]
+
+    @staticmethod
+    def _mean(x: Inputs) -> Tensor:
+        """One mean (B, 1, 1, 1) over both frames, all channels and pixels."""
+        return torch.stack(x.pair, 1).mean(dim=(1, 2, 3, 4))[:, None, None, None]
+
+    @staticmethod
+    def _wide(x: Tensor) -> Tensor:
+        """At least float32: under bfloat16 a flow of 32 px would move in steps of 1/8 px."""
+        return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+    def _decode(
+        self, x: Inputs, scale: float
+    ) -> tuple[list[Tensor], Tensor, Tensor, tuple[Tensor, ...]]:
+        """Return flows finest first (N, 4, h, w), mask, residual, features; N = B*T."""
+        times = x.t.shape[1]
+        mean = self._mean(x)
+        both = resize(torch.cat(x.pair) - mean.repeat(2, 1, 1, 1), scale)
+        levels = [level.chunk(2) for level in self.encoder(both)]
+        levels = [tuple(f.repeat_interleave(times, 0) for f in pair) for pair in levels]
+
+        first, second = levels[3]
+        t = x.t.reshape(-1, 1, 1, 1).to(first.dtype).expand(-1, 1, *first.shape[-2:])
+        out = self.decoder4(torch.cat((first, second, t), 1))
+        flow, feature = self._wide(out[:, :4]), out[:, 4:]
+        flows, features = [flow], [feature]
+        for decoder, (first, second) in zip(
+            (self.decoder3, self.decoder2, self.decoder1), reversed(levels[:3])
+        ):
+            warped = (backwarp(first, flow[:, :2]), backwarp(second, flow[:, 2:]))
+            out = decoder(torch.cat((feature, *warped, flow.to(feature.dtype)), 1))
+            flow = self._wide(out[:, :4]) + 2.0 * resize(flow, 2.0)
+            feature = out[:, 4:]
+            flows.insert(0, flow)
+            features.insert(0, feature)
+        last = self._wide(features.pop(0))
+        return flows, torch.sigmoid(last[:, :1]), last[:, 1:], tuple(features)
