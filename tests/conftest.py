@@ -1,0 +1,42 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _finder(variable: str, default: str) -> Callable[[str], Path]:
+    base = Path(os.environ.get(variable, ROOT.parent / "shared" / default))
+
+    def find(name: str) -> Path:
+        path = base / name
+        if not path.exists():
+            pytest.skip(f"{path.name} is not in {variable} (default ../shared/{default})")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Path]:
+    """Find reference data of the published code; skips where it is absent."""
+    return _finder("MIDFRAME_GOLDEN", "golden")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Find real test data; skips where it is absent."""
+    return _finder("MIDFRAME_TESTDATA", "data")
+
+
+@pytest.fixture(autouse=True)
+def _steady() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
