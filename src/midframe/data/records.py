@@ -71,6 +71,7 @@ class Sample:
         flow: (T, 2, H, W, 2) float32 flow t->0 and t->1 in pixels (x, y), or None.
         id: the clip's id.
         group: the clip's group.
+        size: (height, width) of the clip's frames before any crop.
     """
 
     frames: np.ndarray
@@ -79,6 +80,7 @@ class Sample:
     flow: np.ndarray | None = None
     id: str = ""
     group: str = ""
+    size: tuple[int, int] = (0, 0)
 
 
 class Ticket(NamedTuple):

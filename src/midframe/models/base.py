@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -80,6 +82,7 @@ class Interpolator(nn.Module):
         times: "any" target time, or "half": only t = 0.5.
         pad: how `interpolate` pads; ``pad.multiple`` is what `forward` asks of sizes.
         trainable: whether there is anything to learn.
+        fixed_hints: hints that the model's yaml gives to every call of `interpolate`.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -88,6 +91,7 @@ class Interpolator(nn.Module):
     context: int = 1
     times: Literal["any", "half"] = "any"
     pad: Pad = Pad()
+    fixed_hints: Mapping[str, Any] = MappingProxyType({})
 
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Predict the frames at ``x.t``; differentiable.
@@ -120,13 +124,14 @@ class Interpolator(nn.Module):
         Args:
             x: frames (B, 2c, 3, H, W) of any size.
             pad: replaces the model's own padding, as benchmark protocols do.
-            **hints: see `forward`; those of `hints` for this size are the default.
+            **hints: see `forward`; `fixed_hints` and those of `hints` for this size are the
+                defaults.
 
         Returns:
             A prediction at the input's size. Coarse levels and features stay on the padded grid.
         """
         height, width = x.frames.shape[-2:]
-        hints = {**self.hints(height, width), **hints}
+        hints = {**self.hints(height, width), **self.fixed_hints, **hints}
         pad = pad or self.padding(**hints)
         was_training = self.training
         self.eval()

@@ -8,9 +8,7 @@ from torch import Tensor, nn
 
 def conv_prelu(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """A convolution that keeps the size at stride 1, then a PReLU with one slope per channel."""
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, kernel, stride, kernel // 2), nn.PReLU(outside)
-    )
+    return nn.Sequential(nn.Conv2d(inside, outside, kernel, stride, kernel // 2), nn.PReLU(outside))
 
 
 def resize(x: Tensor, factor: float) -> Tensor:

@@ -49,6 +49,7 @@ class Encoder(nn.Module):
             inside, kernel = outside, 3
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the four levels, finest first."""
         levels = []
         for pyramid in (self.pyramid1, self.pyramid2, self.pyramid3, self.pyramid4):
             x = pyramid(x)
@@ -70,6 +71,7 @@ class SideResBlock(nn.Module):
         self.prelu = nn.PReLU(width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Refine (N, width, h, w)."""
         rest, side = self.conv1(x).split(self.split, dim=1)
         rest, side = self.conv3(torch.cat((rest, self.conv2(side)), 1)).split(self.split, dim=1)
         return self.prelu(x + self.conv5(torch.cat((rest, self.conv4(side)), 1)))
@@ -87,6 +89,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, outside, 2h, 2w)."""
         return self.convblock(x)
 
 
@@ -143,6 +146,7 @@ class IFRNet(Interpolator):
             x: two frames; height and width times ``scale_factor`` must be multiples of 16.
             scale_factor: the flow is estimated on frames resized by this (0.8 in the published
                 SNU-FILM protocol); warping and blending stay at full size.
+            **hints: options of other models; ignored.
 
         Returns:
             Frame (clamped to [0, 1]), flow t->0 and t->1, mask, residual, the three coarser flows

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Border = Literal["border", "zeros", "reflection"]
+Kernel = Literal["bilinear", "bicubic"]
 
 
 def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
@@ -18,8 +19,10 @@ def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)))
 
 
-def backwarp(image: Tensor, flow: Tensor, border: Border = "border") -> Tensor:
-    """Warp ``image`` backward: ``out[p] = image[p + flow[p]]``, bilinear.
+def backwarp(
+    image: Tensor, flow: Tensor, border: Border = "border", kernel: Kernel = "bilinear"
+) -> Tensor:
+    """Warp ``image`` backward: ``out[p] = image[p + flow[p]]``.
 
     The convention of IFRNet, UPR-Net and SoftSplat: pixel centres are at integers and corners are
     aligned. Coordinates are computed in float32 under any autocast, since a bfloat16 coordinate
@@ -29,6 +32,7 @@ def backwarp(image: Tensor, flow: Tensor, border: Border = "border") -> Tensor:
         image: (N, C, H, W).
         flow: (N, 2, H, W) in pixels, x then y, from the output grid into ``image``.
         border: what lies outside: the nearest pixel, zeros, or the reflection.
+        kernel: "bilinear" as in the networks; "bicubic" is sharper and may overshoot.
 
     Returns:
         (N, C, H, W) in ``image``'s dtype.
@@ -48,5 +52,5 @@ def backwarp(image: Tensor, flow: Tensor, border: Border = "border") -> Tensor:
         grid = position.permute(0, 2, 3, 1) / size - 1.0
         source = image.float() if image.dtype != torch.float64 else image
         grid = grid.to(source.dtype)
-        out = F.grid_sample(source, grid, mode="bilinear", padding_mode=border, align_corners=True)
+        out = F.grid_sample(source, grid, mode=kernel, padding_mode=border, align_corners=True)
     return out.to(image.dtype)

@@ -1,0 +1,101 @@
+"""Rows of a benchmark in a file that grows image by image, so that a killed run can go on."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from midframe.data.io import write_bytes
+from midframe.errors import UserError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One predicted image.
+
+    Attributes:
+        id: of the image, unique in its subset.
+        subset: of the benchmark.
+        values: by metric.
+        seconds: that the prediction took.
+    """
+
+    id: str
+    subset: str
+    values: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Return a name that is unique in the benchmark."""
+        return f"{self.subset}/{self.id}"
+
+
+class Journal:
+    """Append-only rows of one run key; those of another key are not reused.
+
+    Args:
+        path: a .jsonl file; its first line holds the key.
+        key: everything that decides the rows' values.
+
+    Raises:
+        UserError: if another process writes it.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path = path
+        self._rows: dict[str, Row] = {}
+        for row in _read(path, key):
+            self._rows[row.key] = row
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = path.with_suffix(".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise UserError(f"another process is evaluating into {path.parent}") from error
+        # Written anew, since a killed run may have left half a line at the end.
+        lines = [json.dumps({"key": key}), *(_line(row) for row in self._rows.values())]
+        write_bytes(path, ("\n".join(lines) + "\n").encode())
+        self._file: IO[str] = path.open("a")
+
+    def find(self, subset: str, name: str) -> Row | None:
+        """Return the row of an image, if it is done."""
+        return self._rows.get(f"{subset}/{name}")
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Append rows; they survive a kill once this returns."""
+        for row in rows:
+            self._rows[row.key] = row
+            self._file.write(_line(row) + "\n")
+        self._file.flush()
+
+    def close(self, *, discard: bool = False) -> None:
+        """Close the file, and remove it once its rows stand in the final result."""
+        self._file.close()
+        if discard:
+            self.path.unlink(missing_ok=True)
+            self.path.with_suffix(".lock").unlink(missing_ok=True)
+        self._lock.close()
+
+
+def _line(row: Row) -> str:
+    return json.dumps(asdict(row))
+
+
+def _read(path: Path, key: str) -> list[Row]:
+    if not path.is_file():
+        return []
+    records: list[dict[str, Any]] = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break  # cut off by a kill
+    if not records or records[0] != {"key": key}:
+        return []
+    return [Row(**record) for record in records[1:]]

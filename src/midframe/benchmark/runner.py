@@ -1,0 +1,260 @@
+"""Run a model over a benchmark's images: one row per predicted image, resumable."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import midframe.metrics
+from midframe.benchmark.journal import Journal, Row
+from midframe.benchmark.protocol import Protocol
+from midframe.data.clips import ClipDataset, UnreadableClip, collate
+from midframe.data.io import write_image
+from midframe.data.records import Clip
+from midframe.errors import UserError
+from midframe.metrics import PerImage
+from midframe.models.base import Interpolator
+from midframe.picture import to_picture
+from midframe.types import Batch, Inputs, Prediction
+
+Predict = Callable[[Inputs], Prediction]
+
+
+@dataclass
+class Outcome:
+    """What came out of one benchmark.
+
+    Attributes:
+        protocol: how it was measured.
+        rows: one per predicted image, in the order of the data.
+        problems: what is missing or went wrong, one line each; a result with any is incomplete.
+        reused: how many rows come from an earlier, interrupted run.
+    """
+
+    protocol: Protocol
+    rows: list[Row] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    reused: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image that the protocol counts was measured, and no more."""
+        return not self.problems
+
+    def count(self, subset: str) -> int:
+        """Return the number of measured images of a subset."""
+        return sum(row.subset == subset for row in self.rows)
+
+    def means(self, subset: str | None = None) -> dict[str, float]:
+        """Return the mean of every metric over a subset, or overall by the protocol's reduction."""
+        if subset is None and self.protocol.reduction == "subsets":
+            parts = {s: self.means(s) for s in self.protocol.subsets if self.count(s)}
+            return PerImage(parts).means()
+        rows = [r for r in self.rows if subset in (None, r.subset)]
+        return PerImage({r.key: r.values for r in rows}).means()
+
+    def median_seconds(self) -> float:
+        """Return the median time of one prediction."""
+        return float(torch.tensor([r.seconds for r in self.rows] or [math.nan]).median())
+
+
+class Predictor:
+    """Calls a model as a protocol asks: device, precision, padding, hints; timed to the end.
+
+    Args:
+        model: any `Interpolator`.
+        protocol: gives padding, hints, and the times that the model must know.
+        device: where it runs.
+        precision: "fp32" or "bf16" (autocast).
+
+    Raises:
+        UserError: if the model cannot take part in this benchmark.
+    """
+
+    def __init__(
+        self,
+        model: Interpolator,
+        protocol: Protocol,
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+    ) -> None:
+        name = type(model).__name__
+        if model.context > protocol.context:
+            raise UserError(
+                f"{name} reads {2 * model.context} frames, benchmark {protocol.name} gives "
+                f"{2 * protocol.context}; choose another benchmark"
+            )
+        if model.times == "half" and any(t != 0.5 for t in protocol.times):
+            raise UserError(
+                f"{name} knows only t = 0.5, benchmark {protocol.name} asks for other times"
+            )
+        lacking = sorted(set(model.needs) & {"events", "motion"})
+        if lacking:
+            raise UserError(f"{name} needs {lacking[0]}, benchmark {protocol.name} has none")
+        self.model, self.protocol = model, protocol
+        self.device, self.precision = torch.device(device), precision
+
+    def __call__(self, x: Inputs) -> Prediction:
+        """Predict, and wait until the device is done."""
+        middle, context = x.frames.shape[1] // 2, self.model.context
+        frames = x.frames[:, middle - context : middle + context]
+        bf16 = self.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            out = self.model.interpolate(
+                Inputs(frames, x.t), pad=self.protocol.pad, **self.protocol.hints
+            )
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return out
+
+
+def run(
+    predict: Predict,
+    protocol: Protocol,
+    root: Path,
+    *,
+    device: torch.device | str = "cpu",
+    journal: Journal | None = None,
+    images: Path | None = None,
+    limit: int | None = None,
+    progress: bool = True,
+) -> Outcome:
+    """Measure a model on every image of a benchmark.
+
+    Args:
+        predict: any callable from inputs to a prediction, such as a `Predictor`.
+        protocol: what to do.
+        root: folder of the data.
+        device: where inputs go.
+        journal: rows are added as they are done and those that it has are not measured again.
+        images: a folder to which every prediction is written as <subset>/<id>.png.
+        limit: only the first so many clips of every subset.
+        progress: show a progress bar where stderr is a terminal.
+
+    Raises:
+        UserError: if the data is not there or is not what the protocol says.
+    """
+    clips = {subset: _clips(protocol, root, subset) for subset in protocol.subsets}
+    outcome = Outcome(protocol, problems=list(_counts(protocol, clips)))
+    if limit is not None:
+        clips = {subset: found[:limit] for subset, found in clips.items()}
+        outcome.problems.append(f"limited to {limit} of every subset")
+    work = [(subset, clip) for subset, found in clips.items() for clip in found]
+    for subset, clip in _track(work, protocol.name, progress):
+        done = journal and _reusable(journal, protocol, subset, clip, images)
+        if done:
+            outcome.rows += done
+            outcome.reused += len(done)
+            continue
+        try:
+            batch = collate([ClipDataset([clip], protocol.context)[0]], protocol.name)
+        except UnreadableClip as error:
+            outcome.problems.append(str(error))
+            continue
+        batch = batch.to(device).float()
+        rows = _measure(predict, protocol, subset, batch, images)
+        outcome.rows += rows
+        if journal is not None:
+            journal.add(rows)
+    outcome.problems += [
+        f"{row.key}: the prediction is not finite"
+        for row in outcome.rows
+        if any(math.isnan(v) for v in row.values.values())
+    ]
+    return outcome
+
+
+def _clips(protocol: Protocol, root: Path, subset: str) -> list[Clip]:
+    layout, tree = protocol.find_layout()
+    if not root.is_dir():
+        expected = f" to a folder like\n{tree}" if tree else ""
+        raise UserError(
+            f"benchmark {protocol.name}: there is no folder {root}; set benchmark.root=DIR{expected}"
+        )
+    try:
+        clips = layout(root, subset, protocol.context)
+    except UserError as error:  # layouts speak of training data
+        raise UserError(str(error).replace("data.root", "benchmark.root")) from error
+    for clip in clips:
+        for t in (clip.time(i) for i in clip.targets):
+            if not any(math.isclose(t, known, abs_tol=1e-6) for known in protocol.times):
+                raise UserError(f"benchmark {protocol.id} has no time {t:.4g}, clip {clip.id} has")
+    return clips
+
+
+def _counts(protocol: Protocol, clips: dict[str, list[Clip]]) -> Iterator[str]:
+    for subset, found in clips.items():
+        count, expected = sum(len(c.targets) for c in found), protocol.expected.get(subset)
+        if expected is not None and count != expected:
+            yield f"{subset}: {count} images, the protocol has {expected}"
+
+
+def _keys(protocol: Protocol, clip_id: str, times: list[float]) -> list[str]:
+    return [clip_id if len(protocol.times) == 1 else f"{clip_id}@{t:.4g}" for t in times]
+
+
+def _reusable(
+    journal: Journal, protocol: Protocol, subset: str, clip: Clip, images: Path | None
+) -> list[Row]:
+    """Return all rows of a clip, or none if any of them or its image is not there."""
+    ids = _keys(protocol, clip.id, [clip.time(i) for i in clip.targets])
+    rows = [row for name in ids if (row := journal.find(subset, name)) is not None]
+    pictures = images is None or all(_image(images, subset, name).is_file() for name in ids)
+    return rows if len(rows) == len(ids) and pictures else []
+
+
+@torch.no_grad()
+def _measure(
+    predict: Predict, protocol: Protocol, subset: str, batch: Batch, images: Path | None
+) -> list[Row]:
+    start = time.perf_counter()
+    frames = predict(batch.inputs).frame[0].float()
+    seconds = (time.perf_counter() - start) / len(frames)
+    if protocol.quantisation == "uint8":
+        frames = frames.clamp(0, 1).mul(255).round().div(255)
+    assert batch.target is not None
+    columns = _columns(protocol, frames, batch.target[0])
+    ids = _keys(protocol, batch.ids[0], batch.inputs.t[0].tolist())
+    for name, frame in zip(ids, frames):
+        if images is not None:
+            write_image(_image(images, subset, name), to_picture(frame))
+    return [
+        Row(name, subset, {m: v[i] for m, v in columns.items()}, seconds)
+        for i, name in enumerate(ids)
+    ]
+
+
+def _columns(protocol: Protocol, frames: Tensor, target: Tensor) -> dict[str, list[float]]:
+    return {
+        name: getattr(midframe.metrics, m.function)(frames, target, **m.options).tolist()
+        for name, m in protocol.metrics.items()
+    }
+
+
+def _image(images: Path, subset: str, name: str) -> Path:
+    return images / subset / f"{name}.png"
+
+
+def _track(work: list[Any], title: str, progress: bool) -> Iterator[Any]:
+    """Yield the work under a progress bar, which stays silent where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    with Progress(
+        "[progress.description]{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (progress and console.is_terminal),
+        transient=True,
+    ) as bar:
+        yield from bar.track(work, description=title)

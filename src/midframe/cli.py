@@ -1,0 +1,98 @@
+"""The ``midframe`` command. Each subcommand imports only what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+USAGE = """usage: midframe COMMAND ...
+
+  train [OVERRIDES]           train a model: midframe train model=ifrnet data=vimeo data.root=DIR
+  evaluate [OVERRIDES]        measure a model: midframe evaluate model=dis benchmark=middlebury
+  check [OVERRIDES]           find config errors of a training run without running it
+  interpolate A.png B.png --out DIR [--factor 8] [--model NAME] [--weights FILE]
+  pack [OVERRIDES]            turn a data set into shards: midframe pack data=vimeo
+  models                      list the models and what is known about them
+  bench train|infer|data      measure speed; prints JSON with ratios
+
+OVERRIDES are Hydra's: group=choice, key=value, ~key; `midframe train --help` shows the groups."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return the exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "check": _check,
+        "interpolate": _interpolate,
+        "pack": _pack,
+        "models": _models,
+        "bench": _bench,
+    }
+    if not args or args[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    if args[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"midframe {version('midframe')}")
+        return 0
+    if args[0] not in commands:
+        print(f"error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
+        return 2
+    return commands[args[0]](args[1:])
+
+
+def _train(args: list[str]) -> int:
+    from midframe.launch.tasks import train_main
+
+    return train_main(args)
+
+
+def _evaluate(args: list[str]) -> int:
+    from midframe.launch.evaluate import main as evaluate
+
+    return evaluate(args)
+
+
+def _check(args: list[str]) -> int:
+    from midframe.launch.check import main as check
+
+    return check(args)
+
+
+def _pack(args: list[str]) -> int:
+    from midframe.launch.pack import run as pack
+
+    return pack(args)
+
+
+def _interpolate(args: list[str]) -> int:
+    from midframe.launch import entry, interpolate
+
+    parser = argparse.ArgumentParser("midframe interpolate", description=interpolate.__doc__)
+    interpolate.add_arguments(parser)
+    options = parser.parse_args(args)
+    return entry.guarded(lambda: interpolate.run(options))
+
+
+def _models(args: list[str]) -> int:
+    from midframe.launch import entry
+    from midframe.launch.models import show
+
+    return entry.guarded(lambda: show(args))
+
+
+def _bench(args: list[str]) -> int:
+    from midframe.launch import bench, entry
+
+    parser = argparse.ArgumentParser("midframe bench", description=bench.__doc__)
+    bench.add_arguments(parser)
+    options = parser.parse_args(args)
+    return entry.guarded(lambda: bench.run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Layout of the synthetic scenes: a lazy sequence of clips that needs no file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+from midframe.data.records import Clip, Source
+from midframe.data.synthetic import SPLITS, Rendered, RenderedFlow, SceneSpec
+from midframe.errors import UserError
+
+
+class Scenes(Sequence[Clip]):
+    """Clips made when they are asked for, so that a hundred thousand scenes cost nothing.
+
+    Args:
+        first: the scene that all share but for the index.
+        count: how many there are.
+        context: frames on each side of the gap.
+        factor: frames lie at multiples of 1 / factor.
+        flow: whether the clips carry the exact flow from their targets to both inputs.
+    """
+
+    def __init__(self, first: SceneSpec, count: int, context: int, factor: int, flow: bool) -> None:
+        self.first, self.length = first, count
+        self.context, self.factor, self.flow = context, factor, flow
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> Clip: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Clip]: ...
+    def __getitem__(self, index: int | slice) -> Clip | list[Clip]:
+        """Return the clip (or clips); a negative index counts from the end."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self.length))]
+        if not -self.length <= index < self.length:
+            raise IndexError(f"scene {index} of {self.length}")
+        return self._clip(index % self.length)
+
+    def _clip(self, index: int) -> Clip:
+        scene = SceneSpec(**{**self.first.__dict__, "index": index})
+        start = (self.context - 1) * self.factor
+        steps = (2 * self.context - 1) * self.factor + 1
+        between = tuple(range(start + 1, start + self.factor))
+        times = [(i - start) / self.factor for i in range(steps)]
+        flow: dict[int, tuple[Source, Source]] = {}
+        if self.flow:
+            flow = {
+                i: (RenderedFlow(scene, times[i], 0.0), RenderedFlow(scene, times[i], 1.0))
+                for i in between
+            }
+        name = f"{scene.split}/{scene.seed}/{index:06d}"
+        return Clip(
+            id=name,
+            frames=tuple(Rendered(scene, t) for t in times),
+            inputs=tuple(range(0, steps, self.factor)),
+            targets=between,
+            flow=flow,
+            group=name,
+        )
+
+
+def synthetic(
+    root: Path | None,
+    split: str,
+    context: int = 1,
+    *,
+    size: int | Sequence[int] = 160,
+    scenes: int = 100_000,
+    val_scenes: int = 64,
+    factor: int = 2,
+    flow: bool = True,
+    layers: Sequence[int] = (2, 5),
+    motion: float = 16.0,
+    motion_min: float = 1.0,
+    rotation: float = 0.4,
+    zoom: float = 0.4,
+    acceleration: float = 0.0,
+    softness: Sequence[float] = (1.0, 2.5),
+    seed: int = 0,
+) -> Sequence[Clip]:
+    """Return moving textured layers with exact frames and flow; see `SceneSpec` for the options.
+
+    Args:
+        root: not used; there is no file.
+        split: "train", "val" or "test".
+        context: frames on each side of the gap.
+        size: of the frames: one side of a square, or (height, width).
+        scenes: how many training scenes there are; each costs nothing until it is read.
+        val_scenes: how many validation or test scenes.
+        factor: the middle frames lie at 1 / factor, 2 / factor, ...; all are targets.
+        flow: whether to give the exact flow.
+        layers: least and greatest number of layers over the background.
+        motion: greatest way of a layer's centre between the two frames, in pixels.
+        motion_min: least such way.
+        rotation: see `SceneSpec`.
+        zoom: see `SceneSpec`.
+        acceleration: see `SceneSpec`.
+        softness: see `SceneSpec`.
+        seed: another seed gives other scenes.
+
+    Raises:
+        UserError: for an option out of range.
+    """
+    if split not in SPLITS:
+        raise UserError(f"data=synthetic has splits {', '.join(SPLITS)}, not {split!r}")
+    if factor < 2:
+        raise UserError(f"data.factor={factor} leaves no frame in between; use 2 or more")
+    if motion < 0 or (motion > 0 and motion_min <= 0):
+        raise UserError(f"data.motion={motion}, motion_min={motion_min}: both must be positive")
+    height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    if min(height, width) < 16:
+        raise UserError(f"data.size={size} is too small; use 16 or more")
+    first = SceneSpec(
+        seed=seed,
+        split=split,
+        index=0,
+        height=height,
+        width=width,
+        layers=(int(layers[0]), int(layers[1])),
+        motion=(min(motion_min, motion), motion),
+        rotation=rotation,
+        zoom=zoom,
+        acceleration=acceleration,
+        softness=(float(softness[0]), float(softness[1])),
+    )
+    count = scenes if split == "train" else val_scenes
+    return Scenes(first, count, context, factor, flow)

@@ -1,0 +1,100 @@
+"""Vimeo-90K: triplets and septuplets of 448x256 frames by the official lists."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+from midframe.data.io import FloFile, ImageFile
+from midframe.data.layouts.folders import (
+    need,
+    need_context,
+    need_split,
+    read_list,
+    report_missing,
+)
+from midframe.data.records import Clip
+
+TRIPLETS = """\
+  vimeo_triplet/
+    tri_trainlist.txt  tri_testlist.txt
+    sequences/00001/0001/im1.png im2.png im3.png  ...
+    flow/00001/0001/flow_t0.flo flow_t1.flo  ...     (optional: pseudo labels im2->im1, im2->im3)
+The data set is Vimeo-90K of the TOFlow project (Xue et al., 2019): take 'triplet', 33 GB."""
+
+SEPTUPLETS = """\
+  vimeo_septuplet/
+    sep_trainlist.txt  sep_testlist.txt
+    sequences/00001/0001/im1.png ... im7.png  ...
+The data set is Vimeo-90K of the TOFlow project (Xue et al., 2019): take 'septuplet', 82 GB."""
+
+
+def triplets(root: Path, split: str, context: int = 1) -> list[Clip]:
+    """Index the triplets: inputs im1 and im3, target im2, and flow labels where there are any.
+
+    Args:
+        root: the folder with ``sequences``, ``flow`` and the lists.
+        split: "train" (51,313 triplets) or "test" (3,782).
+        context: 1.
+
+    Raises:
+        UserError: if the folder or the list is missing, or the context is not 1.
+    """
+    need_context("vimeo", context, (1,), "data=vimeo_septuplet or data=clips")
+    entries = _listed("vimeo", Path(root), split, "tri_{}list.txt", TRIPLETS)
+    labelled = _present(Path(root) / "flow", entries)
+    clips = []
+    for entry in entries:
+        flow = {}
+        if entry in labelled:
+            folder = os.path.join(root, "flow", *entry.split("/"), "")  # noqa: PTH118  90,000 times
+            flow = {1: (FloFile(f"{folder}flow_t0.flo"), FloFile(f"{folder}flow_t1.flo"))}
+        clips.append(Clip(entry, _frames(root, entry, 3), (0, 2), (1,), flow, group=entry))
+    return clips
+
+
+def septuplets(root: Path, split: str, context: int = 1) -> list[Clip]:
+    """Index the septuplets.
+
+    Args:
+        root: the folder with ``sequences`` and the lists.
+        split: "train" (64,612 septuplets) or "test" (7,824).
+        context: 1: inputs im1 and im7, targets im2 to im6 (with ``times=any``, any three of the
+            seven); 2: inputs im1, im3, im5, im7, target im4, as ST-MFNet and FLAVR take them.
+
+    Raises:
+        UserError: if the folder or the list is missing, or the context is neither 1 nor 2.
+    """
+    need_context("vimeo_septuplet", context, (1, 2), "data=clips")
+    entries = _listed("vimeo_septuplet", Path(root), split, "sep_{}list.txt", SEPTUPLETS)
+    inputs, targets = ((0, 6), (1, 2, 3, 4, 5)) if context == 1 else ((0, 2, 4, 6), (3,))
+    return [Clip(e, _frames(root, e, 7), inputs, targets, group=e) for e in entries]
+
+
+def _frames(root: Path, entry: str, count: int) -> tuple[ImageFile, ...]:
+    folder = os.path.join(root, "sequences", *entry.split("/"), "")  # noqa: PTH118  90,000 times
+    return tuple(ImageFile(f"{folder}im{i}.png") for i in range(1, count + 1))
+
+
+def _listed(name: str, root: Path, split: str, pattern: str, tree: str) -> list[str]:
+    need_split(name, split, ("train", "test"))
+    need(root, tree)
+    listed = read_list(need(root / pattern.format(split), tree))
+    present = _present(need(root / "sequences", tree), listed)
+    report_missing(name, [e for e in listed if e not in present], len(listed), tree, root)
+    return [e for e in listed if e in present]
+
+
+def _present(folder: Path, entries: list[str]) -> set[str]:
+    """Return those entries "a/b" that are there; reads each folder "a" once, not 50,000 entries."""
+    by_parent = defaultdict(list)
+    for entry in entries:
+        by_parent[entry.rpartition("/")[0]].append(entry)
+    present: set[str] = set()
+    for parent, members in by_parent.items():
+        path = folder / parent
+        if path.is_dir():
+            names = {one.name for one in path.iterdir()}
+            present.update(e for e in members if e.rpartition("/")[2] in names)
+    return present

@@ -1,0 +1,299 @@
+"""A data set as a run uses it: clips by split, and the loaders for training and validation."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from midframe.data.clips import ClipDataset, collate
+from midframe.data.records import Clip, Sample, Ticket
+from midframe.data.sampler import EvalSampler, StepSampler
+from midframe.data.transforms import Augment, Crop
+from midframe.errors import UserError
+from midframe.types import Batch
+
+_log = logging.getLogger(__name__)
+Layout = Callable[..., list[Clip]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """How validation reads its clips.
+
+    Attributes:
+        split: the layout's name of the split.
+        batch: samples per batch on each device.
+        crop: centre crop, the side or (height, width); None for whole frames.
+        limit: at most this many clips, spread evenly over the split; None for all.
+        targets: how many targets per clip; None for all of the clip's.
+    """
+
+    split: str = "test"
+    batch: int = 1
+    crop: Crop = None
+    limit: int | None = None
+    targets: int | None = None
+
+
+class Data:
+    """A data set with everything that decides what a run reads from it.
+
+    Args:
+        name: for logs and results.
+        layout: ``layout(root, split, context) -> list[Clip]``.
+        root: the folder of the data set; None for layouts that need no files.
+        context: frames on each side of the gap, as the model takes them.
+        global_batch: samples per step over all devices and micro batches.
+        crop: the training crop's side or (height, width); None for whole frames.
+        augment: probabilities by the names of `Augment`.
+        times: "fixed" or "any", see `ClipDataset`.
+        targets: targets per training sample, see `ClipDataset`.
+        split: the layout's name of the training split.
+        workers: processes that load data, or "auto": one less than the cores, 8 at most.
+        seed: from which order and augmentation follow.
+        on_error: "raise" or "skip" unreadable clips, see `ClipDataset`.
+        val: the fields of `Validation`.
+        prepare: called with the root before first use, such as decoding videos once.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layout: Layout,
+        root: str | Path | None = None,
+        *,
+        context: int = 1,
+        global_batch: int = 24,
+        crop: Crop = 224,
+        augment: Mapping[str, float] | None = None,
+        times: Literal["fixed", "any"] = "fixed",
+        targets: int | None = None,
+        split: str = "train",
+        workers: int | Literal["auto"] = "auto",
+        seed: int = 0,
+        on_error: Literal["raise", "skip"] = "raise",
+        val: Mapping[str, Any] | None = None,
+        prepare: Callable[[Path], object] | None = None,
+    ) -> None:
+        if workers != "auto" and (not isinstance(workers, int) or workers < 0):
+            raise UserError(f"data.workers={workers}: give 0, a positive number or auto")
+        if not isinstance(seed, int) or seed < 0:
+            raise UserError(f"seed={seed}: give a number from 0 on")
+        self.name = name
+        self.layout = layout
+        self.root = Path(root) if root is not None else Path()
+        self.context = context
+        self.global_batch = global_batch
+        self.crop = _crop(crop)
+        self.augment = Augment(self.crop, **_known(augment or {}, Augment, "data.augment"))
+        self.times = times
+        self.targets = targets
+        self.split = split
+        self.workers = workers
+        self.seed = seed
+        self.on_error = on_error
+        fields = _known(val or {}, Validation, "data.val")
+        self.val = Validation(**{**fields, "crop": _crop(fields.get("crop"))})
+        self._prepare = prepare
+        self._clips: dict[str, list[Clip]] = {}
+
+    def prepare(self) -> None:
+        """Make what the layout reads, where it has to be made first; quick when it is there."""
+        if self._prepare is not None:
+            self._prepare(self.root)
+
+    def clips(self, split: str) -> list[Clip]:
+        """Return the clips of a split, indexed once; `UserError` where there is none."""
+        if split not in self._clips:
+            found = self.layout(self.root, split, self.context)
+            if not found:
+                raise UserError(f"data {self.name}: the split '{split}' of {self.root} has no clip")
+            self._clips[split] = found
+        return self._clips[split]
+
+    @cached_property
+    def train_set(self) -> ClipDataset:
+        """The training clips, cropped at random and augmented."""
+        return ClipDataset(
+            self.clips(self.split),
+            self.context,
+            augment=self.augment,
+            times=self.times,
+            targets=self.targets,
+            seed=self.seed,
+            on_error=self.on_error,
+        )
+
+    @cached_property
+    def val_set(self) -> ClipDataset:
+        """The validation clips: centre crops, fixed times, no augmentation."""
+        return ClipDataset(
+            self.clips(self.val.split),
+            self.context,
+            crop=self.val.crop,
+            targets=self.val.targets,
+            seed=self.seed,
+            on_error=self.on_error,
+        )
+
+    @property
+    def skipped(self) -> int:
+        """Samples so far that were taken from another clip because theirs could not be read."""
+        sets = (self.__dict__.get(name) for name in ("train_set", "val_set"))
+        return sum(one.skipped for one in sets if one is not None)
+
+    def train_loader(
+        self,
+        *,
+        steps: int,
+        start_step: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        micro_batches: int = 1,
+    ) -> DataLoader:
+        """Return a loader of the whole run, ``micro_batches`` batches a step, from ``start_step``.
+
+        Its length counts all steps, wherever it starts. Raises `UserError` where the global batch
+        cannot be shared evenly.
+        """
+        sampler = StepSampler(
+            len(self.train_set),
+            self.global_batch,
+            self.seed,
+            rank=rank,
+            world=world,
+            start_step=start_step,
+            steps=steps,
+            micro_batches=micro_batches,
+        )
+        return self._loader(self.train_set, sampler, worker_count(self.workers, world))
+
+    def val_loader(self, rank: int = 0, world: int = 1) -> DataLoader:
+        """Return a loader of this rank's share of the validation clips."""
+        sampler = EvalSampler(len(self.val_set), self.val.batch, rank, world, self.val.limit)
+        workers = min(worker_count(self.workers, world), 4, len(sampler))
+        return self._loader(self.val_set, sampler, workers)
+
+    def _loader(
+        self, dataset: ClipDataset, sampler: Sampler[list[Ticket]], workers: int
+    ) -> DataLoader:
+        return _Loader(
+            _Careful(dataset),
+            batch_sampler=sampler,
+            num_workers=workers,
+            collate_fn=partial(_collate, dataset=self.name),
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            worker_init_fn=_start_worker,
+        )
+
+    def fingerprint(self) -> str:
+        """Return a hash of the clips of both splits: their names, roles and, of a few, sizes."""
+        digest = hashlib.sha256()
+        for split in (self.split, self.val.split):
+            clips = self.clips(split)
+            for clip in clips:
+                digest.update(f"{clip.id}|{clip.inputs}|{clip.targets}|{len(clip.flow)}\n".encode())
+            for clip in clips[:: max(1, len(clips) // 16)]:
+                digest.update(_size_or_fault(clip).encode())
+        return digest.hexdigest()[:16]
+
+    def describe(self) -> str:
+        """Return one line about what is read."""
+        train, val = self.clips(self.split), self.clips(self.val.split)
+        groups = len({clip.group or clip.id for clip in train})
+        return (
+            f"{self.name}: {len(train)} training clips of {groups} shots or videos, "
+            f"{min(len(val), self.val.limit or len(val))} of {len(val)} validation clips; "
+            f"{2 * self.context} input frames, times {self.times}, crop {self.crop}, "
+            f"global batch {self.global_batch}, {worker_count(self.workers)} workers"
+        )
+
+
+def worker_count(workers: int | Literal["auto"], world: int = 1) -> int:
+    """Return the number of loading processes; "auto" leaves the training process a core."""
+    if workers != "auto":
+        return int(workers)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    return max(0, min((cores or 1) // here - 1, 8))
+
+
+class _Careful:
+    """Hands an error for the person over as a value: raised in a worker, it would lose its form."""
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, ticket: Ticket) -> Sample:
+        return self.dataset[ticket]
+
+    def __getitems__(self, tickets: Sequence[Ticket]) -> list[Sample] | UserError:
+        try:
+            return [self.dataset[ticket] for ticket in tickets]
+        except UserError as error:
+            return error
+
+
+def _collate(samples: list[Sample] | UserError, dataset: str) -> Batch | UserError:
+    if isinstance(samples, UserError):
+        return samples
+    try:
+        return collate(samples, dataset)
+    except UserError as error:
+        return error
+
+
+class _Loader(DataLoader):
+    """A loader that raises in the main process what a worker hands over as an error."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in super().__iter__():
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
+def _start_worker(_: int) -> None:
+    import cv2
+
+    # the main process ends its workers: on ctrl-C they go quietly
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+def _crop(value: Any) -> Crop:
+    """Return a crop as it came from a config: a number, a list of two, or None."""
+    return value if value is None or isinstance(value, int) else tuple(value)
+
+
+def _known(values: Mapping[str, Any], record: type, where: str) -> dict[str, Any]:
+    names = [f.name for f in dataclasses.fields(record) if (where, f.name) != _CROP]
+    for name in values:
+        if name not in names:
+            raise UserError(f"{where}.{name}: no such option; there are {', '.join(names)}")
+    return dict(values)
+
+
+_CROP = ("data.augment", "crop")  # given as data.crop
+
+
+def _size_or_fault(clip: Clip) -> str:
+    try:
+        return str(tuple(clip.frames[0].size()))
+    except UserError:
+        return "unreadable"

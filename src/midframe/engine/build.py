@@ -1,0 +1,84 @@
+"""From config nodes to objects: trainer, callbacks, loggers and the training module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from midframe.data.module import Data
+from midframe.engine.enrich import Enrichers
+from midframe.engine.loggers import MetricsCsv
+from midframe.engine.module import VFIModule
+from midframe.models import zoo
+
+# Keys of conf/trainer that are ours; all others go to lightning.Trainer as they are.
+_OWN = ("precision", "threads", "checkpoint_every")
+
+
+def build_data(cfg: DictConfig) -> Data:
+    """Build the data set and do its one-off preparation."""
+    data: Data = instantiate(cfg.data)
+    data.prepare()
+    return data
+
+
+def build_module(cfg: DictConfig) -> VFIModule:
+    """Build model, loss, optimizer and enrichers, and load initial weights."""
+    model = zoo.build(plain(cfg.model))
+    if cfg.weights:
+        zoo.load_weights(model, cfg.weights)
+    model.train()
+    return VFIModule(
+        model=model,
+        loss=instantiate(cfg.loss),
+        optimizer=instantiate(cfg.optimizer.build),
+        schedule=instantiate(cfg.optimizer.schedule) if cfg.optimizer.get("schedule") else None,
+        enrichers=Enrichers([instantiate(node) for node in cfg.teacher.enrich]),
+        hints=plain(cfg.model).get("hints"),
+        channels_last=cfg.channels_last,
+        compiled=cfg.compile,
+    )
+
+
+def build_trainer(cfg: DictConfig, step: int = 0) -> L.Trainer:
+    """Build Lightning's trainer with the callbacks and loggers of the config."""
+    if cfg.trainer.threads:
+        torch.set_num_threads(cfg.trainer.threads)
+    options = {k: v for k, v in plain(cfg.trainer).items() if k not in _OWN}
+    callbacks = [instantiate(node) for node in (cfg.callbacks or {}).values() if node]
+    loggers = [instantiate(node) for node in (cfg.logger or {}).values() if node]
+    for logger in loggers:
+        if isinstance(logger, MetricsCsv) and step:
+            logger.continue_from(step)
+    return L.Trainer(
+        **options,
+        precision=resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator),
+        max_epochs=-1,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_checkpointing=any("Checkpoint" in type(c).__name__ for c in callbacks),
+        enable_progress_bar=any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks),
+        callbacks=callbacks,
+        logger=loggers or False,
+    )
+
+
+def resolve_precision(precision: str, accelerator: str) -> str:
+    """Turn "auto" into bf16-mixed where a GPU has it, else into 32-true."""
+    if precision != "auto":
+        return str(precision)
+    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def plain(node: Any) -> dict[str, Any]:
+    """A config node as a plain, resolved dict."""
+    result = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(result, dict)
+    return {str(k): v for k, v in result.items()}

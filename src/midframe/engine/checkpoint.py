@@ -1,0 +1,60 @@
+"""When checkpoints are written: the best by a metric, and the last for resuming."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+
+
+def best_checkpoint(directory: str, monitor: str = "val/psnr", mode: str = "max") -> Checkpoint:
+    """Keep the checkpoint with the best validation value as ``best.ckpt``."""
+    return ModelCheckpoint(
+        dirpath=directory,
+        filename=Path(BEST).stem,
+        monitor=monitor,
+        mode=mode,
+        save_top_k=1,
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )
+
+
+class LastCheckpoint(Checkpoint):
+    """Write ``last.ckpt`` every so many optimizer steps and at the end; atomically.
+
+    At a step with a validation it is written after the validation, so that a resumed run neither
+    repeats nor loses it. Non-finite weights never replace a good checkpoint.
+    """
+
+    def __init__(self, directory: str, every_steps: int = 100) -> None:
+        self.path = Path(directory) / LAST
+        self.every_steps = every_steps
+        self._saved = -1
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        every = trainer.val_check_batch
+        validates = isinstance(every, int) and (batch_idx + 1) % every == 0
+        if not (validates and trainer.enable_validation):
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        step = trainer.global_step
+        due = step % self.every_steps == 0 or step >= trainer.max_steps
+        if not due or step in (self._saved, 0):
+            return
+        if all(bool(torch.isfinite(p).all()) for p in trainer.lightning_module.parameters()):
+            trainer.save_checkpoint(self.path)
+            self._saved = step

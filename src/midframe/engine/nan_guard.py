@@ -1,0 +1,98 @@
+"""Stop at the first non-finite loss, say where it came from, and keep the batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from midframe.errors import UserError
+from midframe.types import Batch
+
+
+class NanGuard(Callback):
+    """Watch the loss of every step; on NaN or infinity stop before the weights are touched.
+
+    The message names the first module whose output is not finite (or the weight, or the loss
+    term), and the batch is saved as plain tensors under ``nan_batch.pt``.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.path = Path(directory) / "nan_batch.pt"
+        self._batch: Batch | None = None
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self._batch = batch
+
+    def on_before_backward(self, trainer: L.Trainer, pl_module: Any, loss: Tensor) -> None:
+        if bool(torch.isfinite(loss)) or self._batch is None:
+            return
+        batch = pl_module.enrich(self._batch)
+        where = find_non_finite(pl_module, batch)
+        save_batch(batch, self.path)
+        raise UserError(
+            f"the loss is {loss.item()} at step {trainer.global_step}: {where}; the batch "
+            f"({', '.join(batch.ids[:4])}) is saved in {self.path}; a lower optimizer.lr, "
+            f"trainer.gradient_clip_val=1 or trainer.precision=32-true often helps; the last good "
+            f"checkpoint is kept"
+        )
+
+
+def find_non_finite(module: Any, batch: Batch) -> str:
+    """Run the step once more and name the first non-finite thing on its way."""
+    for name, value in _tensors(batch):
+        if not bool(torch.isfinite(value).all()):
+            return f"the batch's {name} is not finite"
+    for name, weight in module.model.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            return f"the weight {name} is not finite"
+    first: list[str] = []
+
+    def watch(name: str) -> Any:
+        def hook(layer: nn.Module, args: Any, output: Any) -> None:
+            leaves = pytree.tree_leaves(output)
+            bad = any(isinstance(x, Tensor) and not bool(torch.isfinite(x).all()) for x in leaves)
+            if bad and not first:
+                first.append(f"the first non-finite output is that of {name or 'the model'}")
+
+        return hook
+
+    handles = [m.register_forward_hook(watch(n)) for n, m in module.model.named_modules()]
+    try:
+        with torch.no_grad(), module.trainer.precision_plugin.forward_context():
+            pred = module.model(batch.inputs, **module.hints)
+            out = module.loss(pred, batch, module.model, module.global_step)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if first:
+        return first[0]
+    bad = [name for name, value in out.terms.items() if not bool(torch.isfinite(value).all())]
+    return f"the model's output is finite, the loss term {', '.join(bad) or 'total'} is not"
+
+
+def save_batch(batch: Batch, path: Path) -> None:
+    """Save the tensors of a batch as a plain dict that ``weights_only`` loading accepts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".part")
+    torch.save({**{n: v.detach().cpu() for n, v in _tensors(batch)}, "ids": list(batch.ids)}, aside)
+    aside.replace(path)
+
+
+def _tensors(batch: Batch) -> list[tuple[str, Tensor]]:
+    named = {
+        "frames": batch.inputs.frames,
+        "t": batch.inputs.t,
+        "events": batch.inputs.events,
+        "motion": batch.inputs.motion,
+        "target": batch.target,
+        "flow": batch.flow,
+    }
+    return [(name, value) for name, value in named.items() if value is not None]

@@ -1,0 +1,42 @@
+"""Measure speed on this machine: sides taken in turns in one run, as JSON with ratios."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `midframe bench`."""
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    train = kinds.add_parser("train", help="a training step here against a bare loop")
+    train.add_argument("--model", default="ifrnet_s")
+    train.add_argument("--batch", type=int, default=4)
+    train.add_argument("--size", type=int, default=224)
+    train.add_argument("--rounds", type=int, default=5)
+    infer = kinds.add_parser("infer", help="inference in float32, channels_last and bfloat16")
+    infer.add_argument("--model", default="ifrnet_s")
+    infer.add_argument("--size", default="448x256", help="WIDTHxHEIGHT")
+    data = kinds.add_parser("data", help="samples per second from PNG files and from shards")
+    data.add_argument("--triplets", type=int, default=120)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run one benchmark and print its JSON."""
+    print(json.dumps(_measure(args), indent=1))
+
+
+def _measure(args: argparse.Namespace) -> dict[str, Any]:
+    if args.kind == "train":
+        from midframe.engine.speed import bench_train
+
+        return bench_train(args.model, args.batch, args.size, rounds=args.rounds)
+    if args.kind == "infer":
+        from midframe.benchmark.speed_infer import bench_infer
+
+        width, height = (int(x) for x in args.size.lower().split("x"))
+        return bench_infer(args.model, size=(width, height))
+    from midframe.data.speed import bench_data
+
+    return bench_data(args.triplets)

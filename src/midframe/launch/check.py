@@ -1,0 +1,98 @@
+"""Find what cannot work before anything is trained: from config and class attributes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+from midframe.errors import UserError
+from midframe.launch import entry
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise `UserError` with every problem of a training config, one line each."""
+    problems = list(find_problems(cfg))
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def find_problems(cfg: DictConfig) -> Iterator[str]:
+    """Yield what is wrong with a training config, and what to do about it."""
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        yield f"{', '.join(missing)} must be given, for example {missing[0]}=..."
+        return
+    model = get_class(cfg.model.net._target_)
+    yield from _model_and_data(cfg, model)
+    yield from _loss(cfg, model)
+    yield from _sizes(cfg, model)
+
+
+def _model_and_data(cfg: DictConfig, model: Any) -> Iterator[str]:
+    if not model.trainable:
+        yield (
+            f"model={cfg.model.name} has nothing to train; "
+            "use evaluate.py or midframe interpolate"
+        )
+    if cfg.data.context < model.context:
+        yield (
+            f"model={cfg.model.name} reads {2 * model.context} frames but data.context="
+            f"{cfg.data.context} gives {2 * cfg.data.context}; drop the data.context override"
+        )
+    if model.times == "half" and cfg.data.get("times") == "any":
+        yield f"model={cfg.model.name} knows only t = 0.5; use data.times=fixed"
+    if "events" in model.needs and not cfg.data.get("events"):
+        yield f"model={cfg.model.name} needs events, data={cfg.data.name} has none"
+
+
+def _loss(cfg: DictConfig, model: Any) -> Iterator[str]:
+    terms = cfg.loss.get("terms") or {}
+    active = {name: node for name, node in terms.items() if node and node.get("weight") != 0}
+    if not active:
+        yield "the loss has no term with a weight other than 0; choose one with loss=..."
+    provided = {f"pred.{name}" for name in model.provides} | {"target", "pred.frame"}
+    provided |= {"flow"} if cfg.data.get("flow", True) else set()
+    for node in cfg.teacher.get("enrich") or []:
+        provided |= set(get_class(node._target_).adds)
+    for name, node in active.items():
+        lacking = sorted(get_class(node.term._target_).needs_of(node.term, get_class) - provided)
+        if lacking:
+            yield (
+                f"the loss term {name} needs {', '.join(lacking)}, which model={cfg.model.name} "
+                f"with data={cfg.data.name} does not give; drop it with ~loss.terms.{name}"
+            )
+
+
+def _sizes(cfg: DictConfig, model: Any) -> Iterator[str]:
+    crop = cfg.data.get("crop")
+    if crop:
+        multiple = model.pad.multiple
+        for size in [crop] if isinstance(crop, int) else list(crop):
+            if size % multiple:
+                near = max(size // multiple, 1) * multiple
+                yield (
+                    f"crop {size} is no multiple of {multiple}, which model={cfg.model.name} "
+                    f"needs; use {near} or {near + multiple}"
+                )
+    share = cfg.trainer.devices if isinstance(cfg.trainer.devices, int) else 1
+    share = max(share, 1) * cfg.trainer.num_nodes * cfg.trainer.accumulate_grad_batches
+    if cfg.data.global_batch % share:
+        yield (
+            f"data.global_batch={cfg.data.global_batch} does not divide over {share} "
+            f"(devices x nodes x accumulate_grad_batches); use a multiple of {share}"
+        )
+    if cfg.trainer.max_steps < 1:
+        yield f"trainer.max_steps={cfg.trainer.max_steps} must be at least 1"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check a training config from a command line: `midframe check model=... data=...`."""
+    return entry.run("train", _report, argv)
+
+
+def _report(cfg: DictConfig) -> None:
+    check(cfg)
+    print(f"ok: model={cfg.model.name} data={cfg.data.name} can be trained")

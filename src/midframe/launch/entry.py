@@ -1,0 +1,86 @@
+"""From a command line to a task: compose with Hydra, run, and turn errors into one clear line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import hydra
+from hydra.errors import HydraException
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from midframe.errors import UserError
+from midframe.paths import config_dir
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def context_of(target: str) -> int:
+    """Return how many frames a model class reads on each side, for ``data.context``."""
+    return int(get_class(target).context)
+
+
+def register_resolvers() -> None:
+    """Make ``${context_of:...}`` available in configs; calling it twice is fine."""
+    OmegaConf.register_new_resolver("context_of", context_of, replace=True)
+
+
+def run(
+    config_name: str, task: Callable[[DictConfig], None], argv: Sequence[str] | None = None
+) -> int:
+    """Compose ``conf/<config_name>.yaml`` with overrides and run ``task`` on it.
+
+    Args:
+        config_name: a primary config.
+        task: called once per job with the composed config.
+        argv: Hydra overrides and flags; None takes the command line's.
+
+    Returns:
+        The exit code: 0, 2 for what the user can mend (one line on stderr), 130 when interrupted.
+        Any other exception is a defect and propagates.
+    """
+    # With this set, Hydra lets exceptions through instead of printing its own report.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.captureWarnings(True)
+    register_resolvers()
+    program = sys.argv[0]
+    if argv is not None:
+        sys.argv = [program, *argv]
+    main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(
+        task
+    )
+    return guarded(main)
+
+
+def guarded(command: Callable[[], object]) -> int:
+    """Run a command and turn what the user can mend into one line and exit code 2."""
+    try:
+        command()
+    except UserError as error:
+        return _fail(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        return _fail(f"configuration: {_first_lines(error)}")
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command continues where it stopped", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    return USER_ERROR
+
+
+def _first_lines(error: Exception) -> str:
+    """The useful part of a Hydra message: what, and the options there are."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    cause = error.__cause__ or error.__context__
+    if cause is not None and isinstance(error, HydraException):
+        lines += [line.strip() for line in str(cause).splitlines() if line.strip()]
+    kept = [x for x in dict.fromkeys(lines) if not x.startswith(("full_key", "object_type", "Set"))]
+    return " | ".join(kept[:6])

@@ -1,0 +1,76 @@
+"""What a training run says at its start and at its end."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import lightning as L
+from omegaconf import DictConfig
+
+from midframe.data.module import Data
+from midframe.engine.checkpoint import BEST, LAST
+from midframe.engine.module import VFIModule
+from midframe.launch.runs import Run
+
+
+def print_start(cfg: DictConfig, run: Run, data: Data, module: VFIModule, trainer: Any) -> None:
+    """Say what is trained on what, with what, and where it goes."""
+    if not trainer.is_global_zero:
+        return
+    count = sum(p.numel() for p in module.model.parameters())
+    device = f"{trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}"
+    print(f"model   {cfg.model.name}, {count:,} parameters")
+    print(f"data    {data.describe()}")
+    print(
+        f"recipe  {cfg.trainer.max_steps} steps of {cfg.data.global_batch} samples, "
+        f"lr {cfg.optimizer.lr:g}, seed {cfg.seed}"
+    )
+    print(f"device  {device} x {trainer.world_size}, precision {trainer.precision}")
+    print(f"run     {run.dir}" + (f", resumed at step {run.step}" if run.checkpoint else ""))
+
+
+def print_end(cfg: DictConfig, run: Run, trainer: L.Trainer) -> None:
+    """Say how good it is beside the floor, what a longer run brings, and what to try next."""
+    if not trainer.is_global_zero:
+        return
+    metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+    run.save(metrics=metrics, steps=trainer.global_step)
+    weights = run.dir / (BEST if (run.dir / BEST).is_file() else LAST)
+    print()
+    if "val/psnr" in metrics:
+        gain = metrics["val/psnr"] - metrics["val/psnr_average"]
+        print(
+            f"After {trainer.global_step} steps: {metrics['val/psnr']:.2f} dB PSNR on held-out "
+            f"samples; the plain average of the two frames has "
+            f"{metrics['val/psnr_average']:.2f} dB ({gain:+.2f} dB)."
+        )
+    published = cfg.get("expected") or {}
+    if published.get("note"):
+        print(published["note"])
+    print("\nWhat to try next:")
+    for command, why in next_commands(cfg, str(weights)):
+        print(f"  {command}\n      {why}")
+
+
+def next_commands(cfg: DictConfig, weights: str) -> list[tuple[str, str]]:
+    """Commands that make sense after this run, with the reason."""
+    name, path = cfg.model.name, shlex.quote(weights)
+    longer = cfg.trainer.max_steps * 10
+    return [
+        (
+            f"midframe interpolate A.png B.png --out between --model {name} --weights {path}",
+            "put frames between two of your own",
+        ),
+        (
+            f"python evaluate.py model={name} weights={path} benchmark=middlebury "
+            "benchmark.root=DIR",
+            "measure it on a published benchmark",
+        ),
+        (
+            f"python train.py model={name} data={cfg.data.name} trainer.max_steps={longer} "
+            f"weights={path}",
+            "train ten times longer, starting from these weights",
+        ),
+        (f"tensorboard --logdir {cfg.paths.runs}", "look at curves and pictures"),
+    ]

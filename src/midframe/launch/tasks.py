@@ -1,0 +1,89 @@
+"""The tasks behind train.py: check, open the run, build, fit, and say what came out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+
+import lightning as L
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from midframe.data.module import Data
+from midframe.engine.build import build_data, build_module, build_trainer
+from midframe.engine.feed import Feed
+from midframe.engine.module import VFIModule
+from midframe.launch import entry
+from midframe.launch.check import check
+from midframe.launch.runs import Run, open_run
+from midframe.launch.summary import print_end, print_start
+
+
+def train_main(argv: Sequence[str] | None = None) -> int:
+    """Train from a command line; returns the exit code."""
+    return entry.run("train", train, argv)
+
+
+def train(cfg: DictConfig) -> None:
+    """One training run, from a composed config to the summary at the end."""
+    quiet()
+    check(cfg)
+    run = open_run(cfg)
+    status = "failed"
+    try:
+        with open_dict(cfg):
+            cfg.run = {"dir": str(run.dir), "id": run.id, "step": run.step or None}
+        L.seed_everything(cfg.seed, workers=True, verbose=False)
+        data = build_data(cfg)
+        count_steps(cfg, data)
+        (run.dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
+        module = build_module(cfg)
+        trainer = build_trainer(cfg, run.step)
+        run.save(data=data.fingerprint(), model=cfg.model.name)
+        print_start(cfg, run, data, module, trainer)
+        fit(
+            trainer, module, Feed(data, cfg.trainer.max_steps, trainer.accumulate_grad_batches), run
+        )
+        status = "finished" if trainer.global_step >= cfg.trainer.max_steps else "stopped"
+        print_end(cfg, run, trainer)
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        run.close(status)
+
+
+def count_steps(cfg: DictConfig, data: Data) -> None:
+    """Turn ``epochs`` into steps, for recipes that are published by epochs."""
+    if cfg.epochs:
+        per_epoch = max(len(data.train_set) // cfg.data.global_batch, 1)
+        cfg.trainer.max_steps = int(cfg.epochs * per_epoch)
+
+
+def fit(trainer: L.Trainer, module: VFIModule, feed: Feed, run: Run) -> None:
+    """Train, from the run's checkpoint if it has one."""
+    checkpoint = str(run.checkpoint) if run.checkpoint else None
+    trainer.fit(module, datamodule=feed, ckpt_path=checkpoint, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def quiet() -> None:
+    """Silence what says nothing to a user of midframe; warnings of substance stay."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in (
+        ".*srun.*",
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        ".*isinstance\\(treespec.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*dirpath.*has changed.*",
+        ".*GPU available but not used.*",
+        ".*lr_scheduler.step.*before.*optimizer.step.*",
+    ):
+        warnings.filterwarnings("ignore", message=text)
+    torch.set_float32_matmul_precision("high")
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

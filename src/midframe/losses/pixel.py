@@ -1,0 +1,66 @@
+"""Losses that compare pixels one by one."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from midframe.losses.base import Term, frames
+from midframe.models.base import Interpolator
+from midframe.types import Batch, Prediction
+
+
+def charbonnier(difference: Tensor, mask: Tensor | None = None, epsilon: float = 1e-3) -> Tensor:
+    """Mean of sqrt(d^2 + epsilon^2), a smooth L1 norm.
+
+    Args:
+        difference: (N, C, H, W).
+        mask: (N, 1, H, W) weight of each pixel, or None; the mean is then the weighted one.
+        epsilon: below it the loss is quadratic.
+
+    Source: Lai et al., "Deep Laplacian Pyramid Networks", CVPR 2017; IFRNet eq. 7.
+    """
+    value = (difference * difference + epsilon**2).sqrt()
+    if mask is None:
+        return value.mean()
+    # As published: the 1e-9 keeps an empty mask finite.
+    return (value * mask).mean() / (mask.mean() + 1e-9)
+
+
+class _Pixel(Term):
+    needs = frozenset({"target"})
+
+    def forward(self, pred: Prediction, batch: Batch, model: Interpolator) -> Tensor:
+        """Return the mean over all pixels."""
+        frame, target = frames(pred, batch)
+        return self.measure(frame - target)
+
+    def measure(self, difference: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Charbonnier(_Pixel):
+    """Mean of sqrt(d^2 + epsilon^2) over all pixels; see `charbonnier`."""
+
+    def __init__(self, epsilon: float = 1e-3) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+
+    def measure(self, difference: Tensor) -> Tensor:
+        """Apply `charbonnier`."""
+        return charbonnier(difference, epsilon=self.epsilon)
+
+
+class L1(_Pixel):
+    """Mean absolute difference."""
+
+    def measure(self, difference: Tensor) -> Tensor:
+        """Apply the norm."""
+        return difference.abs().mean()
+
+
+class L2(_Pixel):
+    """Mean squared difference."""
+
+    def measure(self, difference: Tensor) -> Tensor:
+        """Apply the norm."""
+        return (difference * difference).mean()

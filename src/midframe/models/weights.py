@@ -1,0 +1,146 @@
+"""Reading and loading weights: strictly by key, and without running anything from the file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from midframe.errors import UserError
+
+SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
+WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
+NAMED_AT_MOST = 3
+
+
+def load_weights(model: nn.Module, source: str | PathLike[str] | Mapping[str, Any]) -> nn.Module:
+    """Load weights into ``model`` in place and return it.
+
+    Args:
+        model: whose ``state_dict`` keys and shapes the weights must have, no more and no less.
+        source: a checkpoint's path (.pth, .pt, .ckpt, .safetensors) or a state dict, bare or under
+            "state_dict" or "model", with or without ``module.`` before its keys. Of a Lightning
+            checkpoint of this project the entries of the model are taken; where weights were
+            averaged (EMA) those are the averaged ones.
+
+    Raises:
+        UserError: if the file cannot be read as weights, or naming the keys that do not fit.
+    """
+    if isinstance(source, Mapping):
+        label, content = "the state dict", source
+    else:
+        label, content = str(source), read_checkpoint(source)
+    state = _match(_unwrap(content, label), model)
+    _check(state, model, label)
+    model.load_state_dict(state, strict=True)
+    return model
+
+
+def read_checkpoint(path: str | PathLike[str]) -> Mapping[str, Any]:
+    """Return what a checkpoint file holds, on the CPU; only tensors and plain values are read.
+
+    Raises:
+        UserError: if the file is missing, damaged, or holds pickled objects.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file may make the unpickler raise nearly anything
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        if "Weights only load failed" in str(error):
+            reason = ["it is damaged, or holds Python objects, which are never executed"]
+        raise UserError(
+            f"{path} cannot be read as weights: {reason[0][:160]}; give a file with a state dict "
+            f"({', '.join(SUFFIXES)})"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise UserError(
+            f"{path} holds a {type(content).__name__}, not a state dict; "
+            "save it with torch.save(model.state_dict(), path)"
+        )
+    return content
+
+
+def sha256_of(path: str | PathLike[str]) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Any]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise UserError(f"{path} needs the package safetensors: pip install safetensors") from error
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as weights: {error}") from error
+
+
+def _unwrap(content: Mapping[str, Any], label: str) -> dict[str, Tensor]:
+    """Return the state dict inside a checkpoint, without the keys of a training module."""
+    inside = content
+    for key in ("state_dict", "model"):
+        if isinstance(inside.get(key), Mapping):
+            inside = inside[key]
+    if inside is not content and any(str(k).startswith("model.") for k in inside):
+        # Written by the trainer: its losses' and metrics' entries do not belong to the model.
+        start = len("model.")
+        inside = {k[start:]: v for k, v in inside.items() if str(k).startswith("model.")}
+    strange = [str(k) for k, v in inside.items() if not isinstance(v, Tensor)]
+    if strange or not inside:
+        found = f"{_some(strange)} are no tensors" if strange else "it is empty"
+        raise UserError(f"{label} is not a state dict ({found}); give a model's weights")
+    return {str(k): v for k, v in inside.items()}
+
+
+def _match(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Drop wrappers' names before the keys, unless the model's own keys have them."""
+    own = model.state_dict()
+    for _ in WRAPPERS:
+        for wrapper in WRAPPERS:
+            wrapped = all(k.startswith(wrapper) for k in state)
+            if wrapped and not any(k.startswith(wrapper) for k in own):
+                state = {k[len(wrapper) :]: v for k, v in state.items()}
+    return state
+
+
+def _check(state: Mapping[str, Tensor], model: nn.Module, label: str) -> None:
+    own = model.state_dict()
+    missing = [k for k in own if k not in state]
+    unexpected = [k for k in state if k not in own]
+    shaped = [
+        f"{k} {tuple(state[k].shape)} for {tuple(v.shape)}"
+        for k, v in own.items()
+        if k in state and state[k].shape != v.shape
+    ]
+    problems = [
+        f"{len(keys)} {what}: {_some(keys)}"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("mis-shaped", shaped))
+        if keys
+    ]
+    if problems:
+        raise UserError(
+            f"{label} does not fit {type(model).__name__} with {len(own)} keys ("
+            + "; ".join(problems)
+            + "); choose the model and size that the weights were made for"
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
+    return ", ".join(name[:100] for name in names[:NAMED_AT_MOST]) + more

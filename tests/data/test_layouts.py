@@ -1,0 +1,168 @@
+"""Layouts: what they index of the official folders, and what they say of wrong ones."""
+
+import logging
+
+import fakes
+import numpy as np
+import pytest
+
+from midframe.data.io import ImageFile
+from midframe.data.layouts import adobe240, gopro, middlebury, vimeo
+from midframe.errors import UserError
+
+
+def _name(source) -> str:
+    return "/".join(source.path.split("/")[-3:])
+
+
+def test_vimeo_triplets(tmp_path):
+    fakes.vimeo_triplets(tmp_path, train=4, test=2)
+    clips = vimeo.triplets(tmp_path, "train", 1)
+    assert [c.id for c in clips] == ["00001/0001", "00001/0002", "00001/0003", "00002/0004"]
+    assert [_name(f) for f in clips[3].frames] == [f"00002/0004/im{i}.png" for i in (1, 2, 3)]
+    assert [_name(f) for f in clips[3].flow[1]] == [f"00002/0004/flow_t{i}.flo" for i in (0, 1)]
+    assert clips[0].time(1) == 0.5
+    test = vimeo.triplets(tmp_path, "test", 1)
+    assert not {c.group for c in clips} & {c.group for c in test} and len(test) == 2
+
+
+def test_vimeo_triplets_without_flow(tmp_path):
+    fakes.vimeo_triplets(tmp_path, flow=False)
+    assert all(not c.flow for c in vimeo.triplets(tmp_path, "train", 1))
+
+
+def test_vimeo_entries_that_are_not_there_are_reported(tmp_path, caplog):
+    fakes.vimeo_triplets(tmp_path, train=4)
+    with (tmp_path / "tri_trainlist.txt").open("a") as file:
+        file.write("00009/0001\n00001/0999\n")
+    with caplog.at_level(logging.WARNING):
+        assert len(vimeo.triplets(tmp_path, "train", 1)) == 4
+    assert "2 of 6" in caplog.text and "00009/0001" in caplog.text
+    (tmp_path / "tri_trainlist.txt").write_text("00009/0001\n")
+    with pytest.raises(UserError, match="none of the 1 listed"):
+        vimeo.triplets(tmp_path, "train", 1)
+
+
+def test_vimeo_septuplets(tmp_path):
+    fakes.vimeo_septuplets(tmp_path)
+    two = vimeo.septuplets(tmp_path, "train", 1)[0]
+    assert (two.inputs, two.targets, len(two.frames)) == ((0, 6), (1, 2, 3, 4, 5), 7)
+    four = vimeo.septuplets(tmp_path, "test", 2)[0]
+    assert (four.inputs, four.targets, four.time(3)) == ((0, 2, 4, 6), (3,), 0.5)
+
+
+def test_gopro(tmp_path):
+    fakes.gopro(tmp_path, train=2, frames=18)
+    clips = gopro.clips(tmp_path, "train", 1)
+    assert len(clips) == 4  # 18 frames hold the clips 0..8 and 8..16
+    assert [_name(f)[-10:] for f in clips[1].frames[::8]] == ["000055.png", "000063.png"]
+    assert (clips[0].inputs, clips[0].targets) == ((0, 8), (1, 2, 3, 4, 5, 6, 7))
+    assert len({c.id for c in clips}) == 4 and len({c.group for c in clips}) == 2
+    four = gopro.clips(tmp_path, "train", 2, factor=4)
+    assert (four[0].inputs, four[0].targets) == ((0, 4, 8, 12), (5, 6, 7))
+    np.testing.assert_allclose([four[0].time(i) for i in (0, 5, 12)], [-1, 0.25, 2])
+
+
+def test_gopro_below_train_and_test(tmp_path):
+    fakes.frame_folder(tmp_path / "test" / gopro.VIDEOS["test"][0], 9)
+    assert len(gopro.clips(tmp_path, "test", 1)) == 1
+
+
+def test_gopro_split_is_the_published_one(shared_data):
+    for split, count in (("train", 22), ("test", 11)):
+        lines = shared_data(f"lists/GoPro_{split}.txt").read_text().split()
+        assert {line.split("/")[1] for line in lines} == set(gopro.VIDEOS[split])
+        assert len(gopro.VIDEOS[split]) == count
+
+
+def test_adobe240(tmp_path):
+    fakes.adobe240(tmp_path)
+    train, test = adobe240.clips(tmp_path, "train", 1), adobe240.clips(tmp_path, "test", 1)
+    assert {c.group for c in train} == {"GOPR9640", "GOPR9641"}
+    assert {c.group for c in test} == {"720p_240fps_1"}
+    (tmp_path / "train_list.txt").write_text("GOPR9641.mp4\n\n")
+    assert {c.group for c in adobe240.clips(tmp_path, "train", 1)} == {"GOPR9641"}
+
+
+def test_adobe240_split_is_the_published_one(shared_data):
+    tests = {
+        line.split(".")[0]
+        for line in shared_data("lists/adobe240/test_list.txt").read_text().split()
+    }
+    assert tests == set(adobe240.TEST)
+    train = shared_data("lists/adobe240/train_list.txt").read_text().split()
+    assert not tests & {line.split(".")[0] for line in train}
+
+
+def test_adobe240_of_videos_says_what_to_do(tmp_path):
+    (tmp_path / "GOPR9640.mp4").touch()
+    with pytest.raises(UserError, match="holds videos, not frames"):
+        adobe240.clips(tmp_path, "train", 1)
+
+
+@pytest.mark.parametrize("two_folders", [True, False])
+def test_middlebury(tmp_path, two_folders, caplog):
+    fakes.middlebury(tmp_path, two_folders=two_folders)
+    clips = middlebury.other(tmp_path)
+    assert len(clips) == 12 and not caplog.text
+    for i, clip in enumerate(clips):
+        for frame, time in zip(clip.frames, (0, 0.5, 1)):
+            np.testing.assert_array_equal(frame.read(), fakes.moving(time, seed=i))
+
+
+def test_middlebury_real(shared_data):
+    clips = middlebury.other(shared_data("middlebury_other"))
+    sizes = {clip.frames[0].size() for clip in clips}
+    assert len(clips) == 12 and sizes >= {(380, 420), (480, 640)}
+    assert all(len({f.size() for f in clip.frames}) == 1 for clip in clips)
+
+
+@pytest.mark.parametrize(
+    "layout, name, split, count",
+    [
+        (vimeo.triplets, "tri_testlist.txt", "test", 3782),
+        (vimeo.triplets, "tri_trainlist.txt", "train", 51313),
+        (vimeo.septuplets, "sep_testlist.txt", "test", 7824),
+        (vimeo.septuplets, "sep_trainlist.txt", "train", 64612),
+    ],
+)
+def test_official_lists_count_as_published(
+    shared_data, monkeypatch, tmp_path, layout, name, split, count
+):
+    source = shared_data(f"lists/{name}")
+    (tmp_path / name).write_bytes(source.read_bytes())
+    (tmp_path / "sequences").mkdir()
+    monkeypatch.setattr(vimeo, "_present", lambda folder, entries: set(entries))
+    clips = layout(tmp_path, split, 1)
+    assert len(clips) == len({c.id for c in clips}) == count
+
+
+@pytest.mark.parametrize(
+    "layout", [vimeo.triplets, vimeo.septuplets, gopro.clips, adobe240.clips, middlebury.other]
+)
+def test_a_missing_root_prints_the_expected_tree(layout, tmp_path):
+    with pytest.raises(UserError) as error:
+        layout(tmp_path / "nowhere", "test", 1)
+    message = str(error.value)
+    assert "nowhere" in message.splitlines()[0] and "data.root" in message
+    assert ".png" in message and "The data set is" in message
+
+
+@pytest.mark.parametrize("layout", [vimeo.triplets, middlebury.other])
+def test_a_context_that_cannot_be_served_names_what_can(layout, tmp_path):
+    with pytest.raises(UserError, match=r"2 input frames and the model takes 4; use .*septuplet"):
+        layout(tmp_path, "test", 2)
+
+
+def test_an_unknown_split_names_the_known(tmp_path):
+    with pytest.raises(UserError, match="no split 'val'; there are train, test"):
+        vimeo.triplets(tmp_path, "val", 1)
+
+
+def test_frames_are_ordered_by_number(tmp_path):
+    folder = tmp_path / gopro.VIDEOS["test"][0]
+    for i in range(12):
+        fakes.write_image(folder / f"frame_{i}.png", fakes.moving(i))
+    (clip,) = gopro.clips(tmp_path, "test", 1)
+    assert isinstance(clip.frames[2], ImageFile)
+    assert [_name(f).split("_")[-1] for f in clip.frames] == [f"{i}.png" for i in range(9)]

@@ -1,0 +1,116 @@
+"""Writers of tiny fake data sets in the official layouts, with pictures whose motion is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from midframe.data.io import write_flow, write_image
+
+Size = tuple[int, int]
+SIZE: Size = (32, 48)
+VELOCITY = (3.0, -2.0)  # pixels (x, y) from time 0 to time 1
+
+
+def texture(x: np.ndarray, y: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return a smooth colour picture (h, w, 3) float in [0, 255] at these coordinates."""
+    rng = np.random.default_rng([seed, 7])
+    out = np.zeros((*x.shape, 3))
+    for _ in range(5):
+        kx, ky = rng.uniform(-0.28, 0.28, 2)
+        phase = rng.uniform(0, 2 * np.pi, 3)
+        out += np.sin(kx * x[..., None] + ky * y[..., None] + phase)
+    return np.clip(127.5 + 24 * out, 0, 255)
+
+
+def moving(time: float, size: Size = SIZE, velocity: Sequence[float] = VELOCITY, seed: int = 0):
+    """Return the picture (h, w, 3) uint8 of a texture that moves evenly, at ``time``."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(float)
+    shifted = texture(x - velocity[0] * time, y - velocity[1] * time, seed)
+    return np.round(shifted).astype(np.uint8)
+
+
+def moving_flow(
+    start: float, end: float, size: Size = SIZE, velocity: Sequence[float] = VELOCITY
+) -> np.ndarray:
+    """Return the exact flow (h, w, 2) of `moving` from one time to another."""
+    return np.full((*size, 2), np.array(velocity) * (end - start), np.float32)
+
+
+def vimeo_triplets(
+    root: Path, train: int = 4, test: int = 2, size: Size = SIZE, flow: bool = True
+) -> Path:
+    """Write triplets with the official lists (blank line included) and flow labels."""
+    for split, first, count in (("train", 0, train), ("test", train, test)):
+        entries = [f"{1 + i // 3:05d}/{1 + i:04d}" for i in range(first, first + count)]
+        _write_list(root / f"tri_{split}list.txt", entries)
+        for seed, entry in enumerate(entries, first):
+            for i in range(3):
+                path = root / "sequences" / entry / f"im{i + 1}.png"
+                write_image(path, moving(i / 2, size, seed=seed))
+            if flow:
+                for i in range(2):
+                    path = root / "flow" / entry / f"flow_t{i}.flo"
+                    write_flow(path, moving_flow(0.5, i, size))
+    return root
+
+
+def vimeo_septuplets(root: Path, train: int = 4, test: int = 2, size: Size = SIZE) -> Path:
+    """Write septuplets with the official lists."""
+    for split, first, count in (("train", 0, train), ("test", train, test)):
+        entries = [f"{1 + i // 3:05d}/{1 + i:04d}" for i in range(first, first + count)]
+        _write_list(root / f"sep_{split}list.txt", entries)
+        for seed, entry in enumerate(entries, first):
+            for i in range(7):
+                path = root / "sequences" / entry / f"im{i + 1}.png"
+                write_image(path, moving(i / 6, size, seed=seed))
+    return root
+
+
+def frame_folder(
+    folder: Path, frames: int = 18, size: Size = SIZE, seed: int = 0, first: int = 1
+) -> Path:
+    """Write one video as numbered pictures."""
+    for i in range(frames):
+        write_image(folder / f"{first + i:06d}.png", moving(i / 8, size, seed=seed))
+    return folder
+
+
+def gopro(root: Path, train: int = 2, test: int = 1, frames: int = 18, size: Size = SIZE) -> Path:
+    """Write the first few videos of GoPro's splits as frame folders."""
+    from midframe.data.layouts.gopro import VIDEOS
+
+    for split, count in (("train", train), ("test", test)):
+        for seed, name in enumerate(VIDEOS[split][:count]):
+            frame_folder(root / name, frames, size, seed, first=47)
+    return root
+
+
+def adobe240(root: Path, train: int = 2, test: int = 1, frames: int = 18, size: Size = SIZE):
+    """Write a few videos of Adobe240 as frame folders, without list files."""
+    from midframe.data.layouts.adobe240 import TEST
+
+    names = [f"GOPR96{40 + i}" for i in range(train)] + list(TEST[:test])
+    for seed, name in enumerate(names):
+        frame_folder(root / name, frames, size, seed)
+    return root
+
+
+def middlebury(root: Path, scenes: int = 12, size: Size = SIZE, two_folders: bool = True) -> Path:
+    """Write the first scenes of Middlebury "other", in the official two folders or in one."""
+    from midframe.data.layouts.middlebury import SCENES
+
+    for seed, scene in enumerate(SCENES[:scenes]):
+        frames = root / "other-data" / scene if two_folders else root / scene
+        truth = root / "other-gt-interp" / scene if two_folders else root / scene
+        write_image(frames / "frame10.png", moving(0, size, seed=seed))
+        write_image(frames / "frame11.png", moving(1, size, seed=seed))
+        write_image(truth / "frame10i11.png", moving(0.5, size, seed=seed))
+    return root
+
+
+def _write_list(path: Path, entries: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(entries) + "\n\n")

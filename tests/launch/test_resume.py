@@ -1,0 +1,101 @@
+"""A killed run, started again by the same command, ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 24
+RECIPE = [
+    "experiment=smoke",
+    f"trainer.max_steps={STEPS}",
+    "trainer.checkpoint_every=4",
+    "trainer.val_check_interval=8",
+    "trainer.threads=1",
+    "data.global_batch=2",
+    "data.crop=32",
+    "data.val.limit=2",
+    "logger=[csv]",
+]
+
+
+def start(runs: Path, *extra: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "train.py"), *RECIPE, f"paths.runs={runs}", *extra]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=runs, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    return output
+
+
+def state_of(runs: Path) -> dict[str, object]:
+    (directory,) = (p for p in runs.iterdir() if p.is_dir())
+    return torch.load(directory / "last.ckpt", weights_only=True)
+
+
+def wait_for_step(runs: Path, step: int) -> None:
+    """Wait until the run has written a checkpoint at or after ``step``."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        for path in runs.glob("*/last.ckpt"):
+            if torch.load(path, weights_only=True, mmap=True)["global_step"] >= step:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the run never wrote its checkpoint")
+
+
+def assert_same(a: object, b: object, where: str = "") -> None:
+    if isinstance(a, torch.Tensor):
+        assert isinstance(b, torch.Tensor) and torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert isinstance(b, dict) and list(a) == list(b), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, (list, tuple)):
+        assert isinstance(b, (list, tuple)) and len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b)):
+            assert_same(x, y, f"{where}[{i}]")
+    else:
+        assert a == b, where
+
+
+@pytest.mark.parametrize("extra", [[], ["callbacks=[default,ema]"]], ids=["plain", "ema"])
+def test_killed_run_ends_bit_identical(tmp_path: Path, extra: list[str]) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir(), killed.mkdir()
+    finish(start(whole, *extra))
+
+    victim = start(killed, *extra)
+    wait_for_step(killed, 12)
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate()
+    reached = state_of(killed)["global_step"]
+    assert 12 <= int(str(reached)) < STEPS, "killed too late to prove anything"
+
+    output = finish(start(killed, *extra))
+    assert f"resumed at step {reached}" in output
+    first, second = state_of(whole), state_of(killed)
+    for key in ("global_step", "state_dict", "optimizer_states", "lr_schedulers"):
+        assert_same(first[key], second[key], key)
+    if extra:
+        assert_same(first["current_model_state"], second["current_model_state"], "current")
+
+    (directory,) = (p for p in killed.iterdir() if p.is_dir())
+    record = json.loads((directory / "run.json").read_text())
+    assert record["status"] == "finished" and record["resumes"] == 1
+    steps = [int(x.split(",")[0]) for x in (directory / "metrics.csv").read_text().split()[1:]]
+    assert steps == sorted(set(steps)), "a resumed run repeats rows of metrics.csv"

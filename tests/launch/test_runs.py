@@ -1,0 +1,93 @@
+"""Run directories: identity, locking, continuing, damaged checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from midframe.errors import UserError
+from midframe.launch.runs import identity, newest_checkpoint, open_run
+
+
+def config(runs: Path, **changes: object) -> DictConfig:
+    base = {
+        "name": "a-b",
+        "resume": "auto",
+        "seed": 1,
+        "paths": {"runs": str(runs)},
+        "run": {"dir": None, "id": None, "step": None},
+        "callbacks": {"best": {"x": 1}},
+    }
+    return OmegaConf.create({**base, **changes})
+
+
+def save(path: Path, step: int) -> None:
+    torch.save({"global_step": step}, path)
+
+
+def test_identity_follows_what_is_learnt_and_nothing_else(tmp_path: Path) -> None:
+    one = identity(config(tmp_path))
+    assert one == identity(config(tmp_path / "elsewhere", resume="never", logger={"wandb": 1}))
+    assert one != identity(config(tmp_path, seed=2))
+    assert one != identity(config(tmp_path, callbacks={"ema": {"decay": 0.9}}))
+
+
+def test_unfinished_run_is_continued_and_finished_one_is_not(tmp_path: Path) -> None:
+    first = open_run(config(tmp_path))
+    assert first.checkpoint is None and first.step == 0
+    save(first.dir / "last.ckpt", 40)
+    first.close("interrupted")
+
+    again = open_run(config(tmp_path))
+    assert (again.dir, again.step) == (first.dir, 40)
+    assert again.record["resumes"] == 1
+    again.close("finished")
+
+    new = open_run(config(tmp_path))
+    assert new.dir.name == first.dir.name + "-2" and new.checkpoint is None
+    new.close("finished")
+
+
+def test_resume_never_starts_anew(tmp_path: Path) -> None:
+    first = open_run(config(tmp_path))
+    save(first.dir / "last.ckpt", 40)
+    first.close("interrupted")
+    new = open_run(config(tmp_path, resume="never"))
+    assert new.dir != first.dir and new.checkpoint is None
+
+
+def test_two_at_once_get_two_directories(tmp_path: Path) -> None:
+    first, second = open_run(config(tmp_path)), open_run(config(tmp_path))
+    assert first.dir != second.dir
+    with pytest.raises(UserError, match="another process"):
+        open_run(config(tmp_path, resume=str(first.dir)))
+
+
+def test_damaged_checkpoint_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    save(tmp_path / "best.ckpt", 30)
+    save(tmp_path / "last.ckpt", 50)
+    whole = (tmp_path / "last.ckpt").read_bytes()
+    (tmp_path / "last.ckpt").write_bytes(whole[: len(whole) // 2])
+    path, step = newest_checkpoint(tmp_path)
+    assert (path, step) == (tmp_path / "best.ckpt", 30)
+    assert (tmp_path / "last.damaged").is_file() and "damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["missing", "foreign"])
+def test_resume_from_nonsense_says_so(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x.ckpt"
+    if what == "foreign":
+        path.write_bytes(b"not a checkpoint")
+    with pytest.raises(UserError, match="x.ckpt"):
+        open_run(config(tmp_path, resume=str(path)))
+
+
+def test_record_is_json_with_versions(tmp_path: Path) -> None:
+    run = open_run(config(tmp_path))
+    run.close("finished")
+    record = json.loads((run.dir / "run.json").read_text())
+    assert record["status"] == "finished" and "torch" in record["versions"]

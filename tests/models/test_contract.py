@@ -1,0 +1,164 @@
+"""What every model of conf/model has to keep, whatever it is."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from midframe import Inputs, create_model, list_models
+from midframe.models.base import Interpolator
+
+NAMES = list_models()
+CORE_FIELDS = {"flow": "flow", "mask": "mask", "residual": "residual"}
+TUPLES = ("flows_coarse", "features", "frames_coarse")
+
+
+def _textured(batch: int, count: int, height: int, width: int) -> torch.Tensor:
+    """Smooth random frames, moved by two pixels a step, so that flow has something to find."""
+    noise = torch.rand(batch, 3, height + 16, width + 16)
+    smooth = torch.nn.functional.avg_pool2d(noise, 5, 1, 2)
+    steps = [smooth[..., 4 : 4 + height, 2 * i : 2 * i + width] for i in range(count)]
+    return torch.stack(steps, 1)
+
+
+def _inputs(model: Interpolator, height: int, width: int, batch: int = 1, t=(0.5,)) -> Inputs:
+    if model.times == "half":
+        t = (0.5,)
+    frames = _textured(batch, 2 * model.context, height, width)
+    return Inputs(frames, torch.tensor([list(t)] * batch))
+
+
+def _multiple(model: Interpolator, about: int = 48) -> int:
+    step = model.padding().multiple
+    return -(-about // step) * step
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def model(request) -> Interpolator:
+    torch.manual_seed(0)
+    return create_model(request.param)
+
+
+@pytest.fixture
+def trainable(model):
+    if not model.trainable:
+        pytest.skip("nothing to train")
+    return copy.deepcopy(model)
+
+
+@pytest.mark.parametrize("size", [(37, 53), (64, 49), (5, 7)])
+def test_interpolate_takes_any_size(model, size):
+    x = _inputs(model, *size, t=(0.25, 0.75))
+    out = model.interpolate(x)
+    times = x.t.shape[1]
+    assert out.frame.shape == (1, times, 3, *size)
+    assert out.frame.isfinite().all()
+    assert 0 <= out.frame.min() and out.frame.max() <= 1
+    if "flow" in model.provides:
+        assert out.flow.shape == (1, times, 2, 2, *size)
+    if "mask" in model.provides:
+        assert out.mask.shape == (1, times, 1, *size)
+        assert 0 <= out.mask.min() and out.mask.max() <= 1
+    if "residual" in model.provides:
+        assert out.residual.shape == (1, times, 3, *size)
+
+
+def test_forward_provides_exactly_what_it_says(model):
+    size = _multiple(model)
+    with torch.no_grad():
+        out = model(_inputs(model, size, size))
+    given = {name for name in CORE_FIELDS if getattr(out, name) is not None}
+    given |= {name for name in TUPLES if getattr(out, name)}
+    assert given == set(model.provides)
+    assert out.flow_kind in (("backward", "forward") if "flow" in given else (None,))
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_times_are_an_axis_and_their_order_does_not_matter(model, count):
+    if model.times == "half" and count > 1:
+        pytest.skip("knows only t = 0.5")
+    times = [(k + 1) / (count + 1) for k in range(count)]
+    x = _inputs(model, 48, 48, t=times)
+    frame = model.interpolate(x).frame
+    back = model.interpolate(Inputs(x.frames, x.t.flip(1))).frame
+    assert frame.shape[1] == count
+    torch.testing.assert_close(back.flip(1), frame, atol=1e-5, rtol=0)
+
+
+def test_batch_equals_stacked_singles(model):
+    x = _inputs(model, 48, 64, batch=3, t=(0.25, 0.5))
+    x.t = torch.tensor([[0.5], [0.25], [0.75]]) if model.times == "any" else x.t
+    together = model.interpolate(x).frame
+    singles = [model.interpolate(Inputs(f[None], t[None])).frame for f, t in zip(x.frames, x.t)]
+    torch.testing.assert_close(together, torch.cat(singles), atol=1e-5, rtol=0)
+
+
+def test_bfloat16_autocast_stays_close(model):
+    x = _inputs(model, 48, 64)
+    exact = model.interpolate(x).frame
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model.interpolate(x).frame
+    assert rough.dtype == exact.dtype
+    assert (rough - exact).abs().mean() < 5e-3
+    assert (rough - exact).abs().max() < 5e-2
+
+
+def test_interpolate_leaves_the_mode_and_makes_no_gradient(model):
+    x = _inputs(model, 33, 40)
+    model.train()
+    try:
+        assert not model.interpolate(x).frame.requires_grad
+        assert model.training
+    finally:
+        model.eval()
+
+
+def test_state_dict_round_trip_gives_the_same_prediction(model, request):
+    name = request.node.callspec.params["model"]
+    other = create_model(name, weights=model.state_dict())
+    x = _inputs(model, 40, 40)
+    assert torch.equal(other.interpolate(x).frame, model.interpolate(x).frame)
+    assert not other.training
+
+
+def test_inputs_are_not_changed(model):
+    x = _inputs(model, 48, 48)
+    frames, t = x.frames.clone(), x.t.clone()
+    model.interpolate(x)
+    assert torch.equal(x.frames, frames)
+    assert torch.equal(x.t, t)
+
+
+def test_every_parameter_gets_a_finite_gradient(trainable):
+    size = _multiple(trainable)
+    trainable.train()
+    out = trainable(_inputs(trainable, size, size))
+    heads = [out.frame.mean()] + [f.square().mean() for f in (*out.flows_coarse, *out.features)]
+    sum(heads).backward()
+    for name, parameter in trainable.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.timeout(120)
+def test_compiles_as_one_graph(trainable):
+    size = _multiple(trainable)
+    x = _inputs(trainable, size, size)
+    with torch.no_grad():
+        expected = trainable(x)
+        torch._dynamo.reset()
+        got = torch.compile(trainable, fullgraph=True, backend="aot_eager")(x)
+    torch.testing.assert_close(got.frame, expected.frame, atol=1e-5, rtol=0)
+    assert got.flow_kind == expected.flow_kind
+
+
+@pytest.mark.timeout(120)
+def test_exports(trainable):
+    size = _multiple(trainable)
+    x = _inputs(trainable, size, size)
+    with torch.no_grad():
+        program = torch.export.export(trainable, (x,))
+        torch.testing.assert_close(program.module()(x).frame, trainable(x).frame, atol=1e-5, rtol=0)
