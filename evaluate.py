@@ -2,7 +2,7 @@
 
 import sys
 
-from midframe.launch.evaluate import evaluate_main
+from midframe.launch.evaluate import main
 
 if __name__ == "__main__":
-    sys.exit(evaluate_main())
+    sys.exit(main())

@@ -136,6 +136,17 @@ class LossOutput(Record):
 _STATIC = ("flow_kind", "ids", "meta")  # no tensors inside: part of the tree's structure
 
 
+def _to_json(context: tuple[Any, ...]) -> Any:
+    return [dataclasses.asdict(v) if isinstance(v, SampleMeta) else v for v in context]
+
+
+def _from_json(value: Any) -> Any:
+    """Undo `_to_json` and what JSON does to tuples, so that a saved program's inputs still fit."""
+    if isinstance(value, dict):
+        return SampleMeta(**{k: _from_json(v) for k, v in value.items()})
+    return tuple(_from_json(v) for v in value) if isinstance(value, list) else value
+
+
 def _register(cls: type[Record]) -> None:
     names = [f.name for f in dataclasses.fields(cls)]
     static = [n for n in names if n in _STATIC]
@@ -156,6 +167,8 @@ def _register(cls: type[Record]) -> None:
         flatten,
         unflatten,
         serialized_type_name=f"midframe.types.{cls.__name__}",
+        to_dumpable_context=_to_json,
+        from_dumpable_context=_from_json,
         flatten_with_keys_fn=flatten_with_keys,
     )
 

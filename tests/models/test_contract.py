@@ -55,12 +55,12 @@ def test_interpolate_takes_any_size(model, size):
     times = x.t.shape[1]
     assert out.frame.shape == (1, times, 3, *size)
     assert out.frame.isfinite().all()
-    assert 0 <= out.frame.min() and out.frame.max() <= 1
+    assert out.frame.min() >= 0 and out.frame.max() <= 1
     if "flow" in model.provides:
         assert out.flow.shape == (1, times, 2, 2, *size)
     if "mask" in model.provides:
         assert out.mask.shape == (1, times, 1, *size)
-        assert 0 <= out.mask.min() and out.mask.max() <= 1
+        assert out.mask.min() >= 0 and out.mask.max() <= 1
     if "residual" in model.provides:
         assert out.residual.shape == (1, times, 3, *size)
 

@@ -38,30 +38,19 @@ class Row:
 class Journal:
     """Append-only rows of one run key; those of another key are not reused.
 
+    Nothing is written before the first row; `add` raises `UserError` if the folder cannot be
+    written, or another process writes it.
+
     Args:
         path: a .jsonl file; its first line holds the key.
         key: everything that decides the rows' values.
-
-    Raises:
-        UserError: if another process writes it.
     """
 
     def __init__(self, path: Path, key: str) -> None:
-        self.path = path
-        self._rows: dict[str, Row] = {}
-        for row in _read(path, key):
-            self._rows[row.key] = row
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = path.with_suffix(".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            raise UserError(f"another process is evaluating into {path.parent}") from error
-        # Written anew, since a killed run may have left half a line at the end.
-        lines = [json.dumps({"key": key}), *(_line(row) for row in self._rows.values())]
-        write_bytes(path, ("\n".join(lines) + "\n").encode())
-        self._file: IO[str] = path.open("a")
+        self.path, self.key = path, key
+        self._rows = {row.key: row for row in _read(path, key)}
+        self._file: IO[str] | None = None
+        self._lock: IO[str] | None = None
 
     def find(self, subset: str, name: str) -> Row | None:
         """Return the row of an image, if it is done."""
@@ -69,18 +58,42 @@ class Journal:
 
     def add(self, rows: Iterable[Row]) -> None:
         """Append rows; they survive a kill once this returns."""
+        file = self._file or self._open()
         for row in rows:
             self._rows[row.key] = row
-            self._file.write(_line(row) + "\n")
-        self._file.flush()
+            file.write(_line(row) + "\n")
+        file.flush()
 
     def close(self, *, discard: bool = False) -> None:
         """Close the file, and remove it once its rows stand in the final result."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         if discard:
             self.path.unlink(missing_ok=True)
-            self.path.with_suffix(".lock").unlink(missing_ok=True)
-        self._lock.close()
+            self._lock_path.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_suffix(".lock")
+
+    def _open(self) -> IO[str]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = self._lock_path.open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process is evaluating into {self.path.parent}") from error
+        except OSError as error:
+            raise UserError(
+                f"cannot write into {self.path.parent}: {error}; set out=DIR"
+            ) from error
+        # Written anew, since a killed run may have left half a line at the end.
+        lines = [json.dumps({"key": self.key}), *(_line(row) for row in self._rows.values())]
+        write_bytes(self.path, ("\n".join(lines) + "\n").encode())
+        self._file = self.path.open("a")
+        return self._file
 
 
 def _line(row: Row) -> str:

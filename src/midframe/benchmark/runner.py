@@ -175,9 +175,8 @@ def _clips(protocol: Protocol, root: Path, subset: str) -> list[Clip]:
     layout, tree = protocol.find_layout()
     if not root.is_dir():
         expected = f" to a folder like\n{tree}" if tree else ""
-        raise UserError(
-            f"benchmark {protocol.name}: there is no folder {root}; set benchmark.root=DIR{expected}"
-        )
+        what = f"benchmark {protocol.name}: there is no folder {root}"
+        raise UserError(f"{what}; set benchmark.root=DIR{expected}")
     try:
         clips = layout(root, subset, protocol.context)
     except UserError as error:  # layouts speak of training data

@@ -96,7 +96,9 @@ class ClipDataset(Dataset[Sample]):
                 return self._sample(self.clips[index], rng)
             except UnreadableClip as error:
                 if self.on_error == "raise":
-                    raise
+                    raise UnreadableClip(
+                        f"{error}; mend it, or leave such clips out with data.on_error=skip"
+                    ) from error
                 first = first or error
                 self._count(index, error)
                 index = int(rng.integers(len(self.clips)))
@@ -200,8 +202,7 @@ def _common_size(
             height, width = sizes[0]
             raise UnreadableClip(
                 f"clip {clip.id}: {getattr(source, 'path', source)} has {size[1]}x{size[0]} "
-                f"pixels but the clip's first frame has {width}x{height}; mend the file, or skip "
-                "such clips with data.on_error=skip"
+                f"pixels but the clip's first frame has {width}x{height}"
             )
     return sizes[0][0], sizes[0][1]
 

@@ -138,7 +138,7 @@ def write_flow(path: str | Path, flow: np.ndarray) -> None:
 
 def _unreadable(path: str, error: OSError) -> UserError:
     if isinstance(error, FileNotFoundError):
-        return UserError(f"{path}: no such file; restore it, or skip it with data.on_error=skip")
+        return UserError(f"{path}: no such file")
     return UserError(f"{path}: cannot be read ({error.strerror or error})")
 
 

@@ -25,17 +25,40 @@ def find_problems(cfg: DictConfig) -> Iterator[str]:
     if missing:
         yield f"{', '.join(missing)} must be given, for example {missing[0]}=..."
         return
+    wrong = list(_types(cfg))
+    if wrong:
+        yield from wrong
+        return
     model = get_class(cfg.model.net._target_)
     yield from _model_and_data(cfg, model)
     yield from _loss(cfg, model)
     yield from _sizes(cfg, model)
 
 
+_WHOLE = (
+    "trainer.max_steps",
+    "trainer.val_check_interval",
+    "trainer.checkpoint_every",
+    "trainer.log_every_n_steps",
+    "trainer.accumulate_grad_batches",
+    "data.global_batch",
+)
+
+
+def _types(cfg: DictConfig) -> Iterator[str]:
+    for key in _WHOLE:
+        value = OmegaConf.select(cfg, key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            yield f"{key}={value} must be a whole number from 1 on"
+    rate = OmegaConf.select(cfg, "optimizer.lr")
+    if not isinstance(rate, (int, float)) or not rate > 0:
+        yield f"optimizer.lr={rate} must be a positive number"
+
+
 def _model_and_data(cfg: DictConfig, model: Any) -> Iterator[str]:
     if not model.trainable:
         yield (
-            f"model={cfg.model.name} has nothing to train; "
-            "use evaluate.py or midframe interpolate"
+            f"model={cfg.model.name} has nothing to train; use evaluate.py or midframe interpolate"
         )
     if cfg.data.context < model.context:
         yield (
@@ -84,8 +107,6 @@ def _sizes(cfg: DictConfig, model: Any) -> Iterator[str]:
             f"data.global_batch={cfg.data.global_batch} does not divide over {share} "
             f"(devices x nodes x accumulate_grad_batches); use a multiple of {share}"
         )
-    if cfg.trainer.max_steps < 1:
-        yield f"trainer.max_steps={cfg.trainer.max_steps} must be at least 1"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -51,10 +53,16 @@ def run(
     program = sys.argv[0]
     if argv is not None:
         sys.argv = [program, *argv]
-    main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(
-        task
-    )
-    return guarded(main)
+
+    @functools.wraps(task)
+    def job(cfg: DictConfig) -> None:
+        try:
+            task(cfg)
+        except UserError as error:  # Hydra would print its own lines around it
+            raise SystemExit(_fail(str(error))) from error
+
+    main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
+    return guarded(main(job))
 
 
 def guarded(command: Callable[[], object]) -> int:
@@ -63,6 +71,8 @@ def guarded(command: Callable[[], object]) -> int:
         command()
     except UserError as error:
         return _fail(str(error))
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else USER_ERROR
     except (HydraException, OmegaConfBaseException) as error:
         return _fail(f"configuration: {_first_lines(error)}")
     except KeyboardInterrupt:
@@ -77,10 +87,14 @@ def _fail(message: str) -> int:
 
 
 def _first_lines(error: Exception) -> str:
-    """The useful part of a Hydra message: what, and the options there are."""
+    """The useful part of a Hydra message: what is wrong, and the options there are."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    cause = error.__cause__ or error.__context__
+    cause = error.__cause__
     if cause is not None and isinstance(error, HydraException):
         lines += [line.strip() for line in str(cause).splitlines() if line.strip()]
     kept = [x for x in dict.fromkeys(lines) if not x.startswith(("full_key", "object_type", "Set"))]
-    return " | ".join(kept[:6])
+    cut = next((i for i, x in enumerate(kept) if x.startswith("Available options")), None)
+    if cut is not None:
+        options = [x for x in kept[cut + 1 :] if re.fullmatch(r"[\w.-]+", x)]
+        kept = [*kept[:cut], "there are " + ", ".join(options)]
+    return "; ".join(x.rstrip(".") for x in kept[:6])

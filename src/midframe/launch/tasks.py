@@ -30,22 +30,20 @@ def train(cfg: DictConfig) -> None:
     """One training run, from a composed config to the summary at the end."""
     quiet()
     check(cfg)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    data = build_data(cfg)
+    count_steps(cfg, data)
+    module = build_module(cfg)
     run = open_run(cfg)
     status = "failed"
     try:
         with open_dict(cfg):
             cfg.run = {"dir": str(run.dir), "id": run.id, "step": run.step or None}
-        L.seed_everything(cfg.seed, workers=True, verbose=False)
-        data = build_data(cfg)
-        count_steps(cfg, data)
         (run.dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
-        module = build_module(cfg)
-        trainer = build_trainer(cfg, run.step)
         run.save(data=data.fingerprint(), model=cfg.model.name)
+        trainer = build_trainer(cfg, run.step)
         print_start(cfg, run, data, module, trainer)
-        fit(
-            trainer, module, Feed(data, cfg.trainer.max_steps, trainer.accumulate_grad_batches), run
-        )
+        fit(trainer, module, Feed(data, trainer), run)
         status = "finished" if trainer.global_step >= cfg.trainer.max_steps else "stopped"
         print_end(cfg, run, trainer)
     except KeyboardInterrupt:

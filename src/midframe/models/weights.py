@@ -102,9 +102,10 @@ def _unwrap(content: Mapping[str, Any], label: str) -> dict[str, Tensor]:
         start = len("model.")
         inside = {k[start:]: v for k, v in inside.items() if str(k).startswith("model.")}
     strange = [str(k) for k, v in inside.items() if not isinstance(v, Tensor)]
-    if strange or not inside:
-        found = f"{_some(strange)} are no tensors" if strange else "it is empty"
-        raise UserError(f"{label} is not a state dict ({found}); give a model's weights")
+    if strange:
+        raise UserError(
+            f"{label} is not a state dict ({_some(strange)} hold no tensor); give a model's weights"
+        )
     return {str(k): v for k, v in inside.items()}
 
 

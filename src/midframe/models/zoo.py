@@ -10,6 +10,7 @@ from os import PathLike
 from typing import Any
 
 import yaml
+from torch import nn
 
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
@@ -57,11 +58,7 @@ def build(config: Mapping[str, Any]) -> Interpolator:
     options = _plain(config["net"])
     target = options.pop("_target_", None)
     cls = _find_class(name, target)
-    known = [p for p in inspect.signature(cls.__init__).parameters if p not in ("self", "args")]
-    unknown = [key for key in options if key not in known]
-    if unknown and "kwargs" not in known:
-        listed = ", ".join(known) if known and known != ["kwargs"] else "none"
-        raise UserError(f"model {name} has no option {', '.join(unknown)}; known: {listed}")
+    _check_options(name, cls, options)
     try:
         model = cls(**options)
     except (TypeError, ValueError) as error:
@@ -120,6 +117,21 @@ def _find_class(name: str, target: Any) -> type[Interpolator]:
     if not (isinstance(found, type) and issubclass(found, Interpolator)):
         raise UserError(f"model {name}: net._target_ {target} is no Interpolator class")
     return found
+
+
+def _check_options(name: str, cls: type[Interpolator], options: Mapping[str, Any]) -> None:
+    if cls.__init__ is nn.Module.__init__:  # takes anything, and complains later
+        parameters: list[inspect.Parameter] = []
+    else:
+        parameters = list(inspect.signature(cls).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters]
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        raise UserError(
+            f"model {name} has no option {', '.join(unknown)}; known: {', '.join(known) or 'none'}"
+        )
 
 
 def _plain(node: Any) -> Any:

@@ -1,0 +1,122 @@
+"""`evaluate.py` and `midframe evaluate`: one model on one or more benchmarks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from midframe.errors import UserError
+from midframe.launch import entry
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate from a command line; returns the exit code."""
+    return entry.run("evaluate", evaluate, argv)
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Measure the model on every selected benchmark, print and write the results."""
+    # Imported here: a message about the command line should not wait for torch's friends.
+    from midframe.benchmark import protocol as protocols
+    from midframe.benchmark.runner import Predictor
+    from midframe.launch.inference import check_precision, load_model, resolve_device
+
+    suites = _plain(cfg.benchmark).get("suites") or {}
+    if not suites:
+        raise UserError("no benchmark is selected; use benchmark=middlebury, for example")
+    device, precision = resolve_device(cfg.device), check_precision(cfg.precision)
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    if cfg.limit is not None and cfg.limit < 1:
+        raise UserError(f"limit={cfg.limit} measures nothing; use 1 or more, or null for all")
+    parts = {name: protocols.from_config(node["protocol"]) for name, node in suites.items()}
+    roots = {name: Path(cfg.benchmark.root or suites[name]["root"]).expanduser() for name in suites}
+    torch.manual_seed(0)  # untrained weights are the same in every run
+    model = load_model(_plain(cfg.model), cfg.weights, device, channels_last=cfg.channels_last)
+    predictors = {name: Predictor(model, p, device, precision) for name, p in parts.items()}
+    facts = gather_facts(cfg, device)
+    for name, predictor in predictors.items():
+        out = _folder(cfg, name, parts[name], facts, single=len(suites) == 1)
+        _run_one(cfg, predictor, roots[name], out, facts)
+
+
+def _run_one(cfg: DictConfig, predictor: Any, root: Path, out: Path, facts: dict[str, Any]) -> None:
+    from midframe.benchmark import report, runner
+    from midframe.benchmark.journal import Journal
+
+    protocol = predictor.protocol
+    facts = {**facts, "root": str(root)}
+    journal = Journal(out / "journal.jsonl", _key(facts, protocol.digest()))
+    finished = False
+    try:
+        outcome = runner.run(
+            predictor,
+            protocol,
+            root,
+            device=predictor.device,
+            journal=journal,
+            images=out / "images" if cfg.save_images else None,
+            limit=cfg.limit,
+        )
+        if outcome.rows:
+            report.write(out, outcome, facts)
+            finished = True
+    finally:
+        journal.close(discard=finished)
+    if not outcome.rows:
+        raise UserError(f"benchmark {protocol.name}: nothing measured; {outcome.problems[0]}")
+    report.show(outcome, facts)
+    if outcome.reused:
+        print(f"{outcome.reused} images were measured by an earlier, interrupted run")
+    print(f"written to {out}")
+
+
+def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
+    """Return all that a number depends on besides the protocol, for the record."""
+    from midframe.launch.inference import find_weights
+    from midframe.launch.runs import environment
+    from midframe.models.weights import sha256_of
+
+    weights = find_weights(cfg.weights or cfg.model.get("weights"))
+    config = _plain(cfg.model)
+    untrained = "untrained" if config["info"].get("parameters") else None
+    return {
+        "model": cfg.model.name,
+        "weights": str(weights) if weights else untrained,
+        "weights_sha256": sha256_of(weights) if weights else None,
+        "model_config": {k: config.get(k) for k in ("name", "net", "hints")},
+        "precision": cfg.precision,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "op_backend": "torch",
+        "channels_last": cfg.channels_last,
+        **environment(),
+    }
+
+
+def _folder(cfg: DictConfig, name: str, protocol: Any, facts: dict[str, Any], single: bool) -> Path:
+    if cfg.out:
+        return Path(cfg.out) if single else Path(cfg.out) / name
+    key = _key(facts, protocol.digest())
+    return Path(cfg.paths.results) / f"{cfg.model.name}-{name}-{key[:8]}"
+
+
+def _key(facts: dict[str, Any], digest: str) -> str:
+    """Return the run key: rows of an interrupted run are reused only under the same one."""
+    volatile = ("weights", "root", "host", "cores", "gpu")
+    content = {k: v for k, v in facts.items() if k not in volatile}
+    if facts.get("root"):
+        content["root"] = str(Path(facts["root"]).resolve())
+    text = json.dumps([content, digest], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    result = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(result, dict)
+    return {str(k): v for k, v in result.items()}

@@ -1,0 +1,272 @@
+"""Put frames between two pictures: writes the frames, an animated GIF, an overlay and the flow."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from midframe.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from midframe.models.base import Interpolator
+    from midframe.types import Prediction
+
+DEFAULT_MODEL = "dis"
+FRAMES, GIF, OVERLAY, FLOW = "frames", "between.gif", "overlay.png", "flow.png"
+_GREATEST_FACTOR = 256
+_GIF_WIDTH = 640  # wider pictures are shrunk for the GIF
+_SECONDS = 1.0  # from the first to the second frame, in the GIF
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `midframe interpolate`."""
+    parser.add_argument("frame0", type=Path, help="the first picture")
+    parser.add_argument("frame1", type=Path, help="the second picture, of the same size")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument("--factor", type=int, default=2, help="2 writes one frame, 8 writes seven")
+    when.add_argument("--times", help="times between 0 and 1 instead, such as 0.25,0.5")
+    parser.add_argument(
+        "--model", help=f"see `midframe models`; {DEFAULT_MODEL} (default) needs no weights"
+    )
+    parser.add_argument("--weights", metavar="FILE", help="a checkpoint or a run directory")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Interpolate as the options say; `UserError` for what the user can mend."""
+    times = parse_times(args.factor, args.times)
+    first, second = _read_pair(args.frame0, args.frame1)
+    args.out = args.out.resolve()
+    _check_out(args.out, args.overwrite)
+    if args.weights and not args.model:
+        raise UserError("--weights needs the name of the model that they are for: --model NAME")
+    if not args.model:
+        print(f"model {DEFAULT_MODEL}: classical optical flow, no weights; others: --model NAME")
+    model, device = _load(args)
+    between = Between(model, first, second, times, device, args.precision)
+    frames = between.frames()
+    for note in between.notes:
+        print(note)
+    _write(args.out, [first, *frames, second], between.flow())
+    print(f"{len(frames)} frames between, {len(frames) + 2} in all: {args.out / FRAMES}")
+    print(f"animation {args.out / GIF}, inputs {args.out / OVERLAY}, flow {args.out / FLOW}")
+    return 0
+
+
+def parse_times(factor: int, times: str | None = None) -> list[Fraction]:
+    """Return the times to fill: multiples of 1/factor, or those of a comma-separated list.
+
+    Raises:
+        UserError: for a factor below 2 or above 256, or times outside (0, 1) or not ascending.
+    """
+    if times is None:
+        if not 2 <= factor <= _GREATEST_FACTOR:
+            raise UserError(f"--factor {factor}: give a number from 2 to {_GREATEST_FACTOR}")
+        return [Fraction(k, factor) for k in range(1, factor)]
+    try:
+        parsed = [Fraction(part.strip()) for part in times.split(",")]
+    except (ValueError, ZeroDivisionError) as error:
+        raise UserError(f"--times {times}: give numbers such as 0.25,0.5") from error
+    if any(not 0 < t < 1 for t in parsed) or parsed != sorted(set(parsed)):
+        raise UserError(f"--times {times}: they must lie between 0 and 1 and ascend")
+    return parsed
+
+
+class Between:
+    """Frames between two pictures; by bisection where a model knows only the middle.
+
+    Attributes:
+        times: of the frames.
+        notes: what the user should know about how it was done.
+    """
+
+    def __init__(
+        self,
+        model: Interpolator,
+        first: np.ndarray,
+        second: np.ndarray,
+        times: Sequence[Fraction],
+        device: torch.device,
+        precision: str = "fp32",
+    ) -> None:
+        self.times = tuple(times)
+        self.model, self.device, self.precision = model, device, precision
+        self.notes: list[str] = []
+        self._known = {Fraction(0): self._tensor(first), Fraction(1): self._tensor(second)}
+        self._middle: Prediction | None = None
+        self._bisect = model.times == "half" or self._ignores_time(self.times)
+        if self._bisect:
+            self.notes.append(
+                "this model knows only the middle of two frames: other times come by bisection"
+            )
+
+    def frames(self) -> list[np.ndarray]:
+        """Return the pictures (h, w, 3) at all times.
+
+        Raises:
+            UserError: if bisection cannot reach one.
+        """
+        from midframe.picture import to_picture
+
+        predict = self._by_halves if self._bisect else self._at
+        return [to_picture(predict(t)) for t in self.times]
+
+    def flow(self) -> np.ndarray | None:
+        """Return the model's flow (h, w, 2) from the middle frame to the first, or None."""
+        if self._middle is None:
+            self._at(Fraction(1, 2))
+        assert self._middle is not None
+        if self._middle.flow is None:
+            return None
+        return self._middle.flow[0, 0, 0].float().permute(1, 2, 0).cpu().numpy()
+
+    def _at(self, t: Fraction) -> Tensor:
+        if t not in self._known:
+            out = self._predict(self._known[Fraction(0)], self._known[Fraction(1)], t)
+            self._known[t] = out.frame[0, 0]
+            if t == Fraction(1, 2):
+                self._middle = out
+        return self._known[t]
+
+    def _by_halves(self, t: Fraction) -> Tensor:
+        halves = t.denominator
+        if halves & (halves - 1) or halves > _GREATEST_FACTOR:
+            raise UserError(
+                f"this model knows only the middle, and t = {t} cannot be reached by halving; "
+                "use --factor 2, 4, 8 ..., or a model that knows any time"
+            )
+        if t == Fraction(1, 2) or t in self._known:
+            return self._at(t)
+        step = Fraction(1, halves)
+        ends = self._by_halves(t - step), self._by_halves(t + step)
+        self._known[t] = self._predict(*ends, Fraction(1, 2)).frame[0, 0]
+        return self._known[t]
+
+    def _ignores_time(self, times: Sequence[Fraction]) -> bool:
+        """Whether the weights ignore t, as those of IFRNet for Vimeo90K do."""
+        first, second = self._known[Fraction(0)], self._known[Fraction(1)]
+        others = [t for t in times if t != Fraction(1, 2)][:1]
+        if not (self.model.trainable and others) or bool((first == second).all()):
+            return False
+        same = bool((self._at(others[0]) == self._at(Fraction(1, 2))).all())
+        if same:
+            del self._known[others[0]]  # it is not the frame of that time
+        return same
+
+    def _predict(self, first: Tensor, second: Tensor, t: Fraction) -> Prediction:
+        import torch
+
+        from midframe.types import Inputs
+
+        times = torch.tensor([[float(t)]], device=self.device)
+        bf16 = self.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            out = self.model.interpolate(Inputs(torch.stack((first, second))[None], times))
+        out.frame = out.frame.float()
+        if not bool(torch.isfinite(out.frame).all()):
+            raise UserError("the model's prediction is not finite; try --precision fp32")
+        return out
+
+    def _tensor(self, picture: np.ndarray) -> Tensor:
+        import torch
+
+        frame = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+        return frame.to(self.device).float().div(255)
+
+
+def _read_pair(first: Path, second: Path) -> tuple[np.ndarray, np.ndarray]:
+    from midframe.data.io import ImageFile
+
+    for path in (first, second):
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
+    pictures = [ImageFile(str(path)).read() for path in (first, second)]
+    (h0, w0), (h1, w1) = (p.shape[:2] for p in pictures)
+    if (h0, w0) != (h1, w1):
+        raise UserError(
+            f"{first} has {w0}x{h0} pixels and {second} has {w1}x{h1}; give two of one size"
+        )
+    return pictures[0], pictures[1]
+
+
+def _load(args: argparse.Namespace) -> tuple[Interpolator, torch.device]:
+    from midframe.launch.inference import load_model, resolve_device
+    from midframe.models import zoo
+
+    device = resolve_device(args.device)
+    name = args.model or DEFAULT_MODEL
+    facts = zoo.describe(name)
+    if facts["context"] > 1:
+        raise UserError(f"model {name} reads {2 * facts['context']} frames, here are only two")
+    lacking = sorted({"events", "motion"} & set(facts["needs"]))
+    if lacking:
+        raise UserError(f"model {name} needs {lacking[0]} beside the two frames")
+    config = {"name": name, "net": {"_target_": facts["target"], **facts["options"]}}
+    config.update(hints=facts["hints"], weights=facts["weights"])
+    return load_model(config, args.weights, device, option="--weights "), device
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; give a new folder")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f"--out {out} is not empty; give a new folder, or add --overwrite")
+    foreign = [p.name for p in out.iterdir() if p.name not in (FRAMES, GIF, OVERLAY, FLOW)]
+    if (out / FRAMES).is_dir():
+        inside = (p.name for p in (out / FRAMES).iterdir())
+        foreign += [f"{FRAMES}/{n}" for n in inside if not re.fullmatch(r"\d{4}\.png", n)]
+    if foreign:
+        raise UserError(f"--out {out} holds {foreign[0]}, which is not ours; give a new folder")
+
+
+def _write(out: Path, sequence: Sequence[np.ndarray], flow: np.ndarray | None) -> None:
+    """Write everything into a folder beside ``out`` and move it there whole."""
+    from midframe.data.io import write_image
+    from midframe.picture import flow_picture, overlay
+    from midframe.video.gif import write_gif
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    except OSError as error:
+        raise UserError(f"cannot write beside {out}: {error.strerror}") from error
+    try:
+        for number, picture in enumerate(sequence):
+            write_image(aside / FRAMES / f"{number:04d}.png", picture)
+        write_gif(aside / GIF, [_for_gif(p) for p in sequence], fps=len(sequence) / _SECONDS)
+        write_image(aside / OVERLAY, overlay(sequence[0], sequence[-1]))
+        if flow is not None:
+            write_image(aside / FLOW, flow_picture(flow, legend=True))
+        aside.chmod(0o755)  # as mkdir makes it; mkdtemp keeps others out
+        if out.is_dir():
+            shutil.rmtree(out)
+        aside.rename(out)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def _for_gif(picture: np.ndarray) -> np.ndarray:
+    import cv2
+
+    height, width = picture.shape[:2]
+    if width <= _GIF_WIDTH:
+        return picture
+    size = (_GIF_WIDTH, max(1, round(height * _GIF_WIDTH / width)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

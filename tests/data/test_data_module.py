@@ -1,0 +1,212 @@
+"""Loaders: the same batches for any workers, devices and restart; clean errors; every config."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import fakes
+import pytest
+import torch
+from torch.utils import _pytree as pytree
+
+from midframe.data.layouts import gopro, vimeo
+from midframe.data.module import Data, worker_count
+from midframe.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+PAPER = {
+    "resize": 0.1,
+    "channel_order": 0.5,
+    "vertical_flip": 0.3,
+    "horizontal_flip": 0.5,
+    "transpose": 0.05,
+    "time_reversal": 0.5,
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return fakes.vimeo_triplets(tmp_path_factory.mktemp("vimeo"), train=7, test=3)
+
+
+def _data(root: Path, **options) -> Data:
+    options = {"global_batch": 4, "crop": 16, "augment": PAPER, "workers": 0, "seed": 9, **options}
+    return Data("vimeo", vimeo.triplets, root, **options)
+
+
+def _equal(a, b) -> bool:
+    (xs, spec), (ys, other) = pytree.tree_flatten(a), pytree.tree_flatten(b)
+    pairs = zip(xs, ys, strict=True)
+    return spec == other and all(x is y or torch.equal(x, y) for x, y in pairs)
+
+
+def test_batches_do_not_depend_on_workers(root):
+    expected = list(_data(root).train_loader(steps=6))
+    assert len(expected) == 6 and len({batch.ids for batch in expected}) > 1
+    for workers in (1, 2):
+        got = list(_data(root, workers=workers).train_loader(steps=6))
+        assert all(_equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def test_a_restart_continues_at_its_step(root):
+    expected = list(_data(root).train_loader(steps=6))
+    for workers in (0, 1):
+        loader = _data(root, workers=workers).train_loader(steps=6, start_step=4)
+        assert len(loader) == 6
+        assert all(_equal(a, b) for a, b in zip(expected[4:], loader, strict=True))
+
+
+def test_devices_and_micro_batches_share_the_same_global_batch(root):
+    expected = list(_data(root).train_loader(steps=4))
+    ranks = [
+        list(_data(root).train_loader(steps=4, rank=r, world=2, micro_batches=2)) for r in range(2)
+    ]
+    for step, whole in enumerate(expected):
+        parts = [b for rank in ranks for b in rank[2 * step : 2 * step + 2]]
+        assert sum((b.ids for b in parts), ()) == whole.ids
+        assert torch.equal(torch.cat([b.inputs.frames for b in parts]), whole.inputs.frames)
+        assert torch.equal(torch.cat([b.flow for b in parts]), whole.flow)
+    with pytest.raises(UserError, match="global_batch=4 cannot be shared by 3"):
+        _data(root).train_loader(steps=1, world=3)
+
+
+def test_validation_is_fixed_whole_and_disjoint(root):
+    data = _data(root, val={"batch": 2})
+    batches = list(data.val_loader())
+    assert [len(b) for b in batches] == [2, 1]
+    assert batches[0].inputs.frames.shape[-2:] == fakes.SIZE
+    assert all(_equal(a, b) for a, b in zip(batches, data.val_loader(), strict=True))
+    ids = [i for r in range(2) for b in data.val_loader(rank=r, world=2) for i in b.ids]
+    assert sorted(ids) == sorted(c.id for c in data.clips("test"))
+    (small,) = _data(root, val={"batch": 2, "crop": [16, 24], "limit": 2}).val_loader()
+    assert small.target.shape == (2, 1, 3, 16, 24)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_reaches_the_person_as_one_clean_line(tmp_path, workers):
+    fakes.vimeo_triplets(tmp_path)
+    (tmp_path / "sequences/00001/0002/im2.png").unlink()
+    with pytest.raises(UserError) as error:
+        list(_data(tmp_path, workers=workers).train_loader(steps=3))
+    assert "0002/im2.png: no such file" in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(UserError, match="bigger than the frame"):
+        list(_data(tmp_path, workers=workers, crop=224).train_loader(steps=3))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_skipped_samples_of_workers_are_counted(tmp_path, workers):
+    fakes.vimeo_triplets(tmp_path)
+    (tmp_path / "sequences/00001/0002/im2.png").unlink()
+    data = _data(tmp_path, workers=workers, on_error="skip")
+    batches = list(data.train_loader(steps=4))
+    assert all("00001/0002" not in b.ids for b in batches) and data.skipped >= 4
+    reference = _data(tmp_path, on_error="skip")
+    assert all(_equal(a, b) for a, b in zip(batches, reference.train_loader(steps=4), strict=True))
+    assert data.skipped == reference.skipped
+
+
+def test_ctrl_c_is_quiet_and_ends_the_workers(root):
+    code = textwrap.dedent(
+        f"""
+        import os, signal
+        from midframe.data.layouts import vimeo
+        from midframe.data.module import Data
+        data = Data("v", vimeo.triplets, {str(root)!r}, global_batch=4, crop=16, workers=2)
+        try:
+            for step, batch in enumerate(data.train_loader(steps=1000)):
+                if step == 3:
+                    os.killpg(0, signal.SIGINT)
+        except KeyboardInterrupt:
+            print("stopped")
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("stopped\n", "", 0)
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+def test_wrong_options_name_the_right_ones(root):
+    with pytest.raises(UserError, match=r"data\.augment\.flip: no such option.*vertical_flip"):
+        _data(root, augment={"flip": 0.5})
+    with pytest.raises(UserError, match=r"data\.augment\.crop: no such option"):
+        _data(root, augment={"crop": 8})
+    with pytest.raises(UserError, match=r"data\.val\.size: no such option.*crop"):
+        _data(root, val={"size": 8})
+    with pytest.raises(UserError, match=r"data\.workers=-1"):
+        _data(root, workers=-1)
+    with pytest.raises(UserError, match=r"data\.times=half"):
+        _ = _data(root, times="half").train_set
+    with pytest.raises(UserError, match="no such file or folder"):
+        _data(root / "no").train_loader(steps=1)
+
+
+def test_fingerprint_follows_the_clips(root, tmp_path):
+    fakes.vimeo_triplets(tmp_path / "same", train=7, test=3)
+    fakes.vimeo_triplets(tmp_path / "fewer", train=6, test=3)
+    fakes.vimeo_triplets(tmp_path / "bigger", train=7, test=3, size=(40, 48))
+    names = ("same", "fewer", "bigger")
+    same, fewer, bigger = (_data(tmp_path / name).fingerprint() for name in names)
+    here = _data(root, seed=1, crop=8).fingerprint()
+    assert here == same and len({same, fewer, bigger}) == 3
+
+
+def test_prepare_is_handed_the_root_and_describe_says_what_is_read(root):
+    seen = []
+    data = _data(root, prepare=seen.append)
+    data.prepare()
+    assert seen == [root]
+    assert "7 training clips" in data.describe() and "3 of 3 validation" in data.describe()
+
+
+def test_workers_by_cores(monkeypatch):
+    for cores, world, expected in ((1, 1, 0), (2, 1, 1), (64, 1, 8), (16, 4, 3), (2, 4, 0)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=cores: set(range(n)), False)
+        monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+        assert worker_count("auto", world) == expected
+    assert worker_count(5) == 5
+
+
+@pytest.mark.parametrize(
+    "name, folder, write",
+    [
+        ("vimeo", "vimeo_triplet", fakes.vimeo_triplets),
+        ("vimeo_septuplet", "vimeo_septuplet", fakes.vimeo_septuplets),
+        ("gopro", "GOPRO_Large_all", fakes.gopro),
+        ("adobe240", "adobe240", fakes.adobe240),
+    ],
+)
+def test_every_config_builds_what_it_says(tmp_path, name, folder, write):
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    path = ROOT / "conf" / "data" / f"{name}.yaml"
+    assert path.read_text().startswith("# ")
+    write(tmp_path / folder)
+    config = OmegaConf.create({"data": OmegaConf.load(path), "paths": {"data": str(tmp_path)}})
+    changes = {"seed": 1, "context": 1, "crop": 16, "workers": 0, "global_batch": 2}
+    config.data = {**OmegaConf.to_container(config.data), **changes}
+    if config.data.val.crop:
+        config.data.val.crop = 16
+    data = instantiate(config.data)
+    batch = next(iter(data.train_loader(steps=1)))
+    targets = 7 if name in ("gopro", "adobe240") else 1
+    assert batch.target.shape == (2, targets, 3, 16, 16) and batch.meta.dataset == name
+    assert (batch.flow is not None) == (name == "vimeo")
+    assert len(next(iter(data.val_loader()))) >= 1
+
+
+def test_targets_of_a_clip_follow_its_times(tmp_path):
+    fakes.gopro(tmp_path)
+    data = Data("gopro", gopro.clips, tmp_path, crop=16, global_batch=1, workers=0)
+    batch = next(iter(data.train_loader(steps=1)))
+    assert torch.equal(batch.inputs.t, torch.arange(1, 8)[None] / 8)

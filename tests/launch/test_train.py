@@ -1,0 +1,153 @@
+"""Training end to end through the command line's entry point."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from midframe.data.clips import ClipDataset
+from midframe.launch.tasks import train_main
+from midframe.models.zoo import create_model
+
+TINY = [
+    "experiment=smoke",
+    "trainer.max_steps=4",
+    "trainer.val_check_interval=2",
+    "trainer.checkpoint_every=2",
+    "trainer.log_every_n_steps=1",
+    "trainer.threads=1",
+    "data.global_batch=2",
+    "data.crop=32",
+    "data.val.limit=2",
+]
+
+
+STILL = ["optimizer.lr=1e-20", "optimizer.lr_end=1e-20"]
+
+
+def train(runs: Path, *overrides: str) -> int:
+    return train_main([*TINY, f"paths.runs={runs}", *overrides])
+
+
+def only_run(runs: Path) -> Path:
+    (directory,) = runs.iterdir()
+    return directory
+
+
+def test_a_run_leaves_everything_a_user_looks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path, "callbacks=[default,ema]") == 0
+    run = only_run(tmp_path)
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "finished" and record["steps"] == 4
+    assert (run / "config.yaml").is_file()
+    assert len(list((run / "pictures").glob("*.png"))) == 2
+    assert list((run / "tensorboard").glob("events*"))
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"train/loss", "train/charbonnier", "val/psnr", "val/psnr_average"} <= set(rows[0])
+    assert not list(run.rglob("*.part"))
+
+    shown = capsys.readouterr().out
+    assert "average" in shown and "What to try next" in shown and str(run) in shown
+
+    # The checkpoint is what the commands that it prints take, and holds the averaged weights.
+    model = create_model("ifrnet_s", weights=run / "last.ckpt")
+    saved = torch.load(run / "last.ckpt", weights_only=True)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, saved["state_dict"][f"model.{name}"])
+    current = saved["current_model_state"]["model.decoder1.convblock.2.bias"]
+    assert not torch.equal(current, model.state_dict()["decoder1.convblock.2.bias"])
+
+
+def test_frame_average_start_equals_the_baseline(tmp_path: Path) -> None:
+    assert train(tmp_path, "model.net.init=average", *STILL) == 0
+    with (only_run(tmp_path) / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/psnr"]]
+    for row in rows:
+        # IE rounds to 8 bits, and the average of two 8-bit values lies on the edge half the time.
+        for name, tolerance in (("psnr", 1e-3), ("ssim", 1e-4), ("ie", 0.03)):
+            floor = float(row[f"val/{name}_average"])
+            assert float(row[f"val/{name}"]) == pytest.approx(floor, abs=tolerance)
+
+
+def test_overfitting_one_batch_lowers_the_loss(tmp_path: Path) -> None:
+    overrides = ["debug=overfit", "trainer.max_steps=40", "optimizer.lr=1e-3", "loss=l1"]
+    assert train(tmp_path, *overrides, "trainer.val_check_interval=40") == 0
+    with (only_run(tmp_path) / "metrics.csv").open() as file:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_nan_stops_before_the_weights_and_names_the_module(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = create_model("ifrnet_s")
+    with torch.no_grad():  # finite weights whose output overflows
+        broken.decoder3.convblock[0][0].weight.fill_(1e38)
+    weights = tmp_path / "broken.pth"
+    torch.save(broken.state_dict(), weights)
+    assert train(tmp_path / "runs", f"weights={weights}") == 2
+    message = capsys.readouterr().err
+    assert "decoder3.convblock.0.0" in message and "step 0" in message
+    run = only_run(tmp_path / "runs")
+    batch = torch.load(run / "nan_batch.pt", weights_only=True)
+    assert batch["frames"].shape == (2, 2, 3, 32, 32) and len(batch["ids"]) == 2
+    assert json.loads((run / "run.json").read_text())["status"] == "failed"
+    assert not (run / "last.ckpt").exists()
+
+
+def test_wrong_weights_leave_no_run_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "large.pth"
+    torch.save(create_model("ifrnet").state_dict(), weights)
+    assert train(tmp_path / "runs", f"weights={weights}") == 2
+    assert "mis-shaped" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_bfloat16_trains(tmp_path: Path) -> None:
+    assert train(tmp_path, "trainer.precision=bf16-mixed") == 0
+    saved = torch.load(only_run(tmp_path) / "last.ckpt", weights_only=True)
+    assert all(bool(torch.isfinite(x).all()) for x in saved["state_dict"].values())
+    assert saved["state_dict"]["model.decoder1.convblock.2.bias"].dtype == torch.float32
+
+
+def test_training_reads_the_batches_that_the_seed_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    original = ClipDataset.__getitem__
+
+    def spy(self: ClipDataset, ticket: object) -> object:
+        sample = original(self, ticket)  # type: ignore[arg-type]
+        if sample.id.startswith("train"):
+            seen.append(sample.id)
+        return sample
+
+    monkeypatch.setattr(ClipDataset, "__getitem__", spy)
+    assert train(tmp_path / "a") == 0
+    first, seen[:] = list(seen), []
+    assert train(tmp_path / "b", "trainer.accumulate_grad_batches=2") == 0
+    assert first == seen[: len(first)] and len(set(first)) == 8
+
+
+def test_accumulation_equals_the_whole_batch(tmp_path: Path) -> None:
+    overrides = ["loss=l2", "data.augment=null", "trainer.max_steps=2"]
+    assert train(tmp_path / "a", *overrides) == 0
+    assert train(tmp_path / "b", *overrides, "trainer.accumulate_grad_batches=2") == 0
+    states = [
+        torch.load(only_run(tmp_path / x) / "last.ckpt", weights_only=True)["state_dict"]
+        for x in "ab"
+    ]
+    for name, value in states[0].items():
+        # Adam's first steps have the size of the rate whatever the gradient: compare loosely.
+        assert torch.allclose(value, states[1][name], atol=3e-4), name
+    assert math.isfinite(float(states[0]["model.decoder1.convblock.2.bias"].sum()))

@@ -1,0 +1,115 @@
+"""Imports point one way, and heavy packages wait until they are needed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parent.parent / "src" / "midframe"
+PLAIN = ("ops", "models", "losses", "metrics", "data", "video")
+FRAMEWORKS = {"hydra", "omegaconf", "lightning", "pytorch_lightning", "wandb"}
+OWNERS = {"av": "video/media.py", "cupy": "ops/", "dv_processing": "data/events.py"}
+LAZY = {"av", "wandb", "cupy", "dv_processing", "safetensors"}
+
+# Which parts of midframe each part may import, besides itself; others may import everything.
+MAY_IMPORT = {
+    "errors": set(),
+    "paths": {"errors"},
+    "types": {"errors"},
+    "ops": {"types", "errors"},
+    "models": {"types", "ops", "errors", "paths"},
+    "video": {"types", "errors"},
+    "losses": {"types", "ops", "errors", "models"},
+    "metrics": {"types", "errors"},
+    "data": {"types", "errors", "video", "ops", "paths"},
+    "picture": {"types", "errors", "ops"},
+    "benchmark": {
+        *("types", "errors", "paths", "models", "data", "metrics", "ops", "picture", "video")
+    },
+    "engine": {
+        *("types", "errors", "paths", "models", "losses", "metrics", "data", "ops", "picture"),
+        "benchmark",
+    },
+}
+
+
+def _files() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Yield each imported module's dotted name and whether it is imported with the file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lazy: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        waits = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        if waits or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
+            lazy.update(child for child in ast.walk(node) if child is not node)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node not in lazy) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write the import from the top, midframe..."
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            within = node.module == "midframe"
+            yield from ((n, node not in lazy) for n in (names if within else [node.module]))
+
+
+def _part(path: Path) -> str:
+    relative = path.relative_to(SOURCE)
+    return relative.parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", _files(), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_direction_of_imports(path):
+    part = _part(path)
+    for name, _ in _imports(path):
+        top, *rest = name.split(".")
+        if part in PLAIN or part in ("types", "errors", "paths"):
+            assert top not in FRAMEWORKS, f"{path.name} imports {name}"
+        if top == "midframe" and rest and part in MAY_IMPORT:
+            assert rest[0] in MAY_IMPORT[part] | {part}, f"{part} must not import {name}"
+        if top == "midframe" and rest and part not in ("cli", "launch", "__init__", "__main__"):
+            assert rest[0] not in ("launch", "cli"), f"{part} must not import {name}"
+
+
+@pytest.mark.parametrize("path", _files(), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_heavy_packages_are_lazy_and_owned_by_one_file(path):
+    relative = path.relative_to(SOURCE).as_posix()
+    for name, with_file in _imports(path):
+        top = name.split(".")[0]
+        assert not (top in LAZY and with_file), f"{relative} imports {name} at its top"
+        if top in OWNERS:
+            assert relative.startswith(OWNERS[top]), f"{relative} imports {name}"
+
+
+def _loaded_by(statement: str) -> set[str]:
+    code = f"import sys, json; {statement}; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in json.loads(run.stdout)}
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    loaded = _loaded_by("import midframe; midframe.__version__; dir(midframe)")
+    assert not loaded & (FRAMEWORKS | LAZY | {"torch", "numpy", "cv2", "yaml", "torchmetrics"})
+
+
+def test_using_a_model_loads_no_framework():
+    loaded = _loaded_by("import midframe; midframe.create_model('ifrnet_s')")
+    assert "torch" in loaded
+    assert not loaded & (FRAMEWORKS | LAZY | {"cv2", "torchmetrics", "tensorboard"})
+
+
+def test_every_public_name_is_there():
+    import midframe
+
+    for name in midframe.__all__:
+        assert getattr(midframe, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = midframe.nonsense
