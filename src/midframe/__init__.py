@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from midframe.models.arrays import interpolate
+    from midframe.models.inference import for_inference
     from midframe.models.weights import load_weights
-    from midframe.models.zoo import create_model, describe, for_inference, list_models
+    from midframe.models.zoo import create_model, describe, list_models
     from midframe.types import Inputs, Prediction
 
 __version__ = "0.1.0"
@@ -35,7 +36,7 @@ _OWNERS = {
     "Prediction": "midframe.types",
     "create_model": "midframe.models.zoo",
     "describe": "midframe.models.zoo",
-    "for_inference": "midframe.models.zoo",
+    "for_inference": "midframe.models.inference",
     "interpolate": "midframe.models.arrays",
     "list_models": "midframe.models.zoo",
     "load_weights": "midframe.models.weights",

@@ -32,6 +32,10 @@ class Record:
         """Move or convert every tensor, as ``Tensor.to`` does."""
         return self.map(lambda x: x.to(*args, **kwargs))
 
+    def pin_memory(self: R) -> R:
+        """Pin every tensor, as a DataLoader asks for before copies to a GPU."""
+        return self.map(Tensor.pin_memory)
+
 
 @dataclass
 class Inputs(Record):

@@ -15,7 +15,8 @@ from midframe.paths import config_dir
 FILES = sorted((config_dir() / "benchmark").glob("*.yaml"))
 
 
-def _node(path=config_dir() / "benchmark" / "middlebury.yaml"):
+def _node(path=None):
+    path = path or config_dir() / "benchmark" / "middlebury.yaml"
     return yaml.safe_load(path.read_text())["protocol"]
 
 

@@ -42,7 +42,7 @@ def test_every_data_set_fits_ifrnet(data: str) -> None:
         (["trainer.max_steps=abc"], "trainer.max_steps=abc must be a whole number"),
         (["trainer.max_steps=0"], "from 1 on"),
         (["optimizer.lr=-1"], "optimizer.lr=-1 must be a positive number"),
-        (["data.global_batch=5", "trainer.accumulate_grad_batches=2"], "multiple of 2"),
+        (["data.global_batch=5", "trainer.accumulate_grad_batches=2"], "set data.global_batch=4"),
         (["data.context=0"], "data.context=0 gives 0"),
         (["~loss.terms.charbonnier", "~loss.terms.census", "loss.terms.geometry.weight=0",
           "loss.terms.distillation.weight=0"], "no term"),

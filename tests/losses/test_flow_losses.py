@@ -78,6 +78,17 @@ def test_supervision_is_in_pixels_of_the_full_size(norm, expected):
         assert float(value.detach()) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("term", TERMS)
+def test_levels_of_another_shape(term):
+    """A level that is not the same fraction in x and y is brought to full-size pixels in each."""
+    pred, batch = predicted()
+    expected = term()(pred, batch, None)
+    coarse = pred.flows_coarse[0].detach()[..., :8, :]  # 8 rows of 16 columns for 32 x 32
+    coarse = coarse * torch.tensor([1.0, 0.5]).view(2, 1, 1)
+    pred.flows_coarse = (coarse, *pred.flows_coarse[1:])
+    torch.testing.assert_close(term()(pred, batch, None), expected)
+
+
 def test_supervision_level_weights():
     pred, batch = predicted()
     pred.flow = pred.flow.detach() + 2.0  # only the finest level is off, by (2, 2)

@@ -167,7 +167,9 @@ TERMS = [
 def test_half_precision_is_summed_in_float32(term):
     pred, batch = example()
     low = Prediction(pred.frame.detach().bfloat16().requires_grad_())
-    reference = term(Prediction(low.frame.detach().float()), batch, None)
+    batch.target = batch.target.bfloat16()
+    wide = Batch(batch.inputs, target=batch.target.float())
+    reference = term(Prediction(low.frame.detach().float()), wide, None)
     with torch.autocast("cpu", torch.bfloat16):
         value = term(low, batch, None)
     assert value.dtype == torch.float32

@@ -122,7 +122,7 @@ def test_code_inside_a_file_is_not_executed(state, tmp_path, writer):
     victim, path = tmp_path / "created", tmp_path / "evil.pth"
     content = {**state, "payload": _Touch(victim)}
     if writer == "pickle":
-        path.write_bytes(pickle.dumps(_Touch(victim)))
+        path.write_bytes(pickle.dumps(_Touch(victim), protocol=2))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=writer == "torch")
     with pytest.raises(UserError, match="evil.pth"):

@@ -66,25 +66,17 @@ class Outcome:
 
 
 class Predictor:
-    """Calls a model as a protocol asks: device, precision, padding, hints; timed to the end.
+    """Calls a model as a protocol asks, with its padding and hints, and waits for the device.
 
     Args:
-        model: any `Interpolator`.
+        model: any `Interpolator`, on its device; see `midframe.models.inference` for bfloat16.
         protocol: gives padding, hints, and the times that the model must know.
-        device: where it runs.
-        precision: "fp32" or "bf16" (autocast).
 
     Raises:
         UserError: if the model cannot take part in this benchmark.
     """
 
-    def __init__(
-        self,
-        model: Interpolator,
-        protocol: Protocol,
-        device: torch.device | str = "cpu",
-        precision: str = "fp32",
-    ) -> None:
+    def __init__(self, model: Interpolator, protocol: Protocol) -> None:
         name = type(model).__name__
         if model.context > protocol.context:
             raise UserError(
@@ -99,17 +91,14 @@ class Predictor:
         if lacking:
             raise UserError(f"{name} needs {lacking[0]}, benchmark {protocol.name} has none")
         self.model, self.protocol = model, protocol
-        self.device, self.precision = torch.device(device), precision
+        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     def __call__(self, x: Inputs) -> Prediction:
         """Predict, and wait until the device is done."""
         middle, context = x.frames.shape[1] // 2, self.model.context
         frames = x.frames[:, middle - context : middle + context]
-        bf16 = self.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            out = self.model.interpolate(
-                Inputs(frames, x.t), pad=self.protocol.pad, **self.protocol.hints
-            )
+        inputs = Inputs(frames, x.t)
+        out = self.model.interpolate(inputs, pad=self.protocol.pad, **self.protocol.hints)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return out

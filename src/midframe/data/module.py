@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from midframe.data.clips import ClipDataset, collate
 from midframe.data.records import Clip, Sample, Ticket
@@ -229,7 +229,7 @@ def worker_count(workers: int | Literal["auto"], world: int = 1) -> int:
     return max(0, min((cores or 1) // here - 1, 8))
 
 
-class _Careful:
+class _Careful(Dataset[Sample]):
     """Hands an error for the person over as a value: raised in a worker, it would lose its form."""
 
     def __init__(self, dataset: ClipDataset) -> None:
@@ -260,11 +260,21 @@ def _collate(samples: list[Sample] | UserError, dataset: str) -> Batch | UserErr
 class _Loader(DataLoader):
     """A loader that raises in the main process what a worker hands over as an error."""
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         for batch in super().__iter__():
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+    # A trainer asks loaders that can be resumed for a state; here the position follows from the
+    # step that the loader was made for.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: there is nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Do nothing: there is nothing to restore."""
 
 
 def _start_worker(_: int) -> None:

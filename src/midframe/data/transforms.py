@@ -127,7 +127,7 @@ class Augment:
 
         crop = _pair(self.crop)
         if crop is None:
-            return Plan(Box(0, 0, height, width), turns=turns, **drawn)
+            return Plan(Box(0, 0, height, width), None, **drawn)
         if drawn["transpose"] != (turns % 2 == 1):  # what is cut out will be laid on its side
             crop = crop[::-1]
         _check_fits(crop, height, width, name)
@@ -137,7 +137,7 @@ class Augment:
         box, enlarged = Box(top, left, *crop), None
         if resize:
             box, enlarged = _source_of(box, height, width)
-        return Plan(box, enlarged, turns=turns, **drawn)
+        return Plan(box, enlarged, **drawn, turns=turns)
 
 
 _PROBABILITIES = (

@@ -34,7 +34,7 @@ class NanGuard(Callback):
     def on_before_backward(self, trainer: L.Trainer, pl_module: Any, loss: Tensor) -> None:
         if bool(torch.isfinite(loss)) or self._batch is None:
             return
-        batch = pl_module.enrich(self._batch)
+        batch = pl_module.enrich(self._batch.float())
         where = find_non_finite(pl_module, batch)
         save_batch(batch, self.path)
         raise UserError(

@@ -77,12 +77,13 @@ class Lines(ProgressBar):
         self._last = 0.0
 
     def disable(self) -> None:
-        """Keep printing on rank 0 only; Lightning calls this on the other ranks."""
-        self.seconds = float("inf")
+        """Lightning calls this on all ranks but the first, which prints."""
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if not trainer.is_global_zero:
+            return
         now = time.monotonic()
         first = trainer.global_step == 1 and self._last == 0.0
         if not first and now - self._last < self.seconds:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
+from midframe.data.sampler import per_device_batch
 from midframe.errors import UserError
 from midframe.launch import entry
 
@@ -33,6 +36,7 @@ def find_problems(cfg: DictConfig) -> Iterator[str]:
     yield from _model_and_data(cfg, model)
     yield from _loss(cfg, model)
     yield from _sizes(cfg, model)
+    yield from _sweep(cfg)
 
 
 _WHOLE = (
@@ -89,6 +93,16 @@ def _loss(cfg: DictConfig, model: Any) -> Iterator[str]:
             )
 
 
+def _sweep(cfg: DictConfig) -> Iterator[str]:
+    """Ranks of an in-process sweep would start the whole sweep again, each with its own values."""
+    multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if multirun and cfg.trainer.devices != 1:
+        yield (
+            "a multirun (-m) with several devices per job would train one model with different "
+            "settings on each rank; use trainer.devices=1 in a multirun"
+        )
+
+
 def _sizes(cfg: DictConfig, model: Any) -> Iterator[str]:
     crop = cfg.data.get("crop")
     if crop:
@@ -100,13 +114,12 @@ def _sizes(cfg: DictConfig, model: Any) -> Iterator[str]:
                     f"crop {size} is no multiple of {multiple}, which model={cfg.model.name} "
                     f"needs; use {near} or {near + multiple}"
                 )
-    share = cfg.trainer.devices if isinstance(cfg.trainer.devices, int) else 1
-    share = max(share, 1) * cfg.trainer.num_nodes * cfg.trainer.accumulate_grad_batches
-    if cfg.data.global_batch % share:
-        yield (
-            f"data.global_batch={cfg.data.global_batch} does not divide over {share} "
-            f"(devices x nodes x accumulate_grad_batches); use a multiple of {share}"
-        )
+    devices = cfg.trainer.devices if isinstance(cfg.trainer.devices, int) else 1
+    world = max(devices, 1) * cfg.trainer.num_nodes
+    try:
+        per_device_batch(cfg.data.global_batch, world, cfg.trainer.accumulate_grad_batches)
+    except UserError as error:
+        yield str(error)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

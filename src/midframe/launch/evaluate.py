@@ -25,12 +25,12 @@ def evaluate(cfg: DictConfig) -> None:
     # Imported here: a message about the command line should not wait for torch's friends.
     from midframe.benchmark import protocol as protocols
     from midframe.benchmark.runner import Predictor
-    from midframe.launch.inference import check_precision, load_model, resolve_device
+    from midframe.launch.inference import load_model, resolve_device
 
     suites = _plain(cfg.benchmark).get("suites") or {}
     if not suites:
         raise UserError("no benchmark is selected; use benchmark=middlebury, for example")
-    device, precision = resolve_device(cfg.device), check_precision(cfg.precision)
+    device = resolve_device(cfg.device)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     if cfg.limit is not None and cfg.limit < 1:
@@ -38,9 +38,9 @@ def evaluate(cfg: DictConfig) -> None:
     parts = {name: protocols.from_config(node["protocol"]) for name, node in suites.items()}
     roots = {name: Path(cfg.benchmark.root or suites[name]["root"]).expanduser() for name in suites}
     torch.manual_seed(0)  # untrained weights are the same in every run
-    model = load_model(_plain(cfg.model), cfg.weights, device, channels_last=cfg.channels_last)
-    predictors = {name: Predictor(model, p, device, precision) for name, p in parts.items()}
-    facts = gather_facts(cfg, device)
+    model = load_model(_plain(cfg.model), cfg.weights, device, precision=cfg.precision)
+    predictors = {name: Predictor(model, p) for name, p in parts.items()}
+    facts = gather_facts(cfg, next(iter(predictors.values())).device)
     for name, predictor in predictors.items():
         out = _folder(cfg, name, parts[name], facts, single=len(suites) == 1)
         _run_one(cfg, predictor, roots[name], out, facts)
@@ -94,7 +94,6 @@ def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
         "precision": cfg.precision,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "op_backend": "torch",
-        "channels_last": cfg.channels_last,
         **environment(),
     }
 

@@ -35,13 +35,6 @@ def resolve_device(device: str) -> torch.device:
     return found
 
 
-def check_precision(precision: str) -> str:
-    """Return the precision, or raise `UserError` naming the known ones."""
-    if precision not in PRECISIONS:
-        raise UserError(f"precision={precision} is not known; use {' or '.join(PRECISIONS)}")
-    return precision
-
-
 def find_weights(weights: str | None) -> Path | None:
     """Return the weights file that an option means: a file, or the best one of a run directory."""
     if weights in (None, "", UNTRAINED):
@@ -60,21 +53,24 @@ def load_model(
     weights: str | None,
     device: torch.device,
     *,
+    precision: str = "fp32",
     option: str = "weights=",
-    channels_last: bool = False,
 ) -> Interpolator:
-    """Build a model with its weights on a device, in eval mode.
+    """Build a model with its weights on a device, ready for inference.
 
     Args:
         config: content of conf/model; its own ``weights`` count where ``weights`` is None.
         weights: a file, a run directory, None, or "none" for untrained ones.
         device: where to put it.
+        precision: "fp32" or "bf16", see `midframe.models.inference.for_inference`.
         option: how this command's option for weights is written, for messages.
-        channels_last: memory layout of its parameters.
 
     Raises:
-        UserError: if a model that learns gets no weights, or weights do not fit.
+        UserError: for an unknown precision, if a model that learns gets no weights, or weights do
+            not fit.
     """
+    if precision not in PRECISIONS:
+        raise UserError(f"precision={precision} is not known; use {' or '.join(PRECISIONS)}")
     weights = weights or config.get("weights")
     path = find_weights(weights)
     model = zoo.build({**config, "weights": path})
@@ -84,5 +80,4 @@ def load_model(
             f"(official ones: see `midframe models` and conf/model), "
             f"or {option}{UNTRAINED} to run it untrained"
         )
-    layout = torch.channels_last if channels_last else torch.preserve_format
-    return model.to(device, memory_format=layout)
+    return zoo.for_inference(model, "bf16" if precision == "bf16" else "fp32").to(device)

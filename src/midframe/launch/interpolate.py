@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.model:
         print(f"model {DEFAULT_MODEL}: classical optical flow, no weights; others: --model NAME")
     model, device = _load(args)
-    between = Between(model, first, second, times, device, args.precision)
+    between = Between(model, first, second, times, device)
     frames = between.frames()
     for note in between.notes:
         print(note)
@@ -101,10 +101,9 @@ class Between:
         second: np.ndarray,
         times: Sequence[Fraction],
         device: torch.device,
-        precision: str = "fp32",
     ) -> None:
         self.times = tuple(times)
-        self.model, self.device, self.precision = model, device, precision
+        self.model, self.device = model, device
         self.notes: list[str] = []
         self._known = {Fraction(0): self._tensor(first), Fraction(1): self._tensor(second)}
         self._middle: Prediction | None = None
@@ -173,9 +172,7 @@ class Between:
         from midframe.types import Inputs
 
         times = torch.tensor([[float(t)]], device=self.device)
-        bf16 = self.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            out = self.model.interpolate(Inputs(torch.stack((first, second))[None], times))
+        out = self.model.interpolate(Inputs(torch.stack((first, second))[None], times))
         out.frame = out.frame.float()
         if not bool(torch.isfinite(out.frame).all()):
             raise UserError("the model's prediction is not finite; try --precision fp32")
@@ -207,9 +204,10 @@ def _load(args: argparse.Namespace) -> tuple[Interpolator, torch.device]:
     from midframe.launch.inference import load_model, resolve_device
     from midframe.models import zoo
 
-    device = resolve_device(args.device)
     name = args.model or DEFAULT_MODEL
     facts = zoo.describe(name)
+    # classical models compute on the CPU anyway
+    device = resolve_device(args.device if facts["trainable"] else "cpu")
     if facts["context"] > 1:
         raise UserError(f"model {name} reads {2 * facts['context']} frames, here are only two")
     lacking = sorted({"events", "motion"} & set(facts["needs"]))
@@ -217,7 +215,9 @@ def _load(args: argparse.Namespace) -> tuple[Interpolator, torch.device]:
         raise UserError(f"model {name} needs {lacking[0]} beside the two frames")
     config = {"name": name, "net": {"_target_": facts["target"], **facts["options"]}}
     config.update(hints=facts["hints"], weights=facts["weights"])
-    return load_model(config, args.weights, device, option="--weights "), device
+    return load_model(
+        config, args.weights, device, precision=args.precision, option="--weights "
+    ), device
 
 
 def _check_out(out: Path, overwrite: bool) -> None:

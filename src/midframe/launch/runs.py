@@ -23,6 +23,8 @@ from midframe.errors import UserError
 
 # What does not change what is learnt is left out of a run's identity.
 _VOLATILE = ("resume", "paths", "hydra", "logger", "callbacks", "run", "debug")
+# Tells the other ranks of this machine which run they belong to.
+SHARED = "MIDFRAME_RUN"
 _PACKAGES = (
     "midframe",
     "torch",
@@ -53,8 +55,15 @@ class Run:
     record: dict[str, Any] = field(default_factory=dict)
     _lock: IO[str] | None = None
 
+    @property
+    def is_main(self) -> bool:
+        """Whether this process owns the run; other ranks only read it."""
+        return self._lock is not None
+
     def save(self, **changes: Any) -> None:
         """Update run.json."""
+        if not self.is_main:
+            return
         self.record.update(changes)
         aside = self.dir / "run.json.part"
         aside.write_text(json.dumps(self.record, indent=1, default=str) + "\n")
@@ -83,6 +92,18 @@ def open_run(cfg: DictConfig) -> Run:
     auto continues this config's unfinished run if there is one and starts a new one otherwise;
     never starts a new one; a run directory or a checkpoint continues that, with this config.
     """
+    shared = os.environ.get(SHARED)
+    if shared and os.environ.get("LOCAL_RANK", "0") != "0":  # a rank that the main process started
+        directory, _, checkpoint = shared.partition(os.pathsep)
+        path = Path(checkpoint) if checkpoint else None
+        step = (_step_of(path) or 0) if path else 0
+        return Run(Path(directory), Path(directory).name, path, step)
+    run = _find(cfg)
+    os.environ[SHARED] = os.pathsep.join((str(run.dir), str(run.checkpoint or "")))
+    return run
+
+
+def _find(cfg: DictConfig) -> Run:
     resume = str(cfg.resume)
     if resume not in ("auto", "never"):
         return _reopen(Path(resume), cfg)

@@ -30,14 +30,16 @@ def print_start(cfg: DictConfig, run: Run, data: Data, module: VFIModule, traine
     print(f"run     {run.dir}" + (f", resumed at step {run.step}" if run.checkpoint else ""))
 
 
-def print_end(cfg: DictConfig, run: Run, trainer: L.Trainer) -> None:
+def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None:
     """Say how good it is beside the floor, what a longer run brings, and what to try next."""
     if not trainer.is_global_zero:
         return
     metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-    run.save(metrics=metrics, steps=trainer.global_step)
+    run.save(metrics=metrics, steps=trainer.global_step, skipped=data.skipped)
     weights = run.dir / (BEST if (run.dir / BEST).is_file() else LAST)
     print()
+    if data.skipped:
+        print(f"{data.skipped} samples could not be read and were replaced (data.on_error=skip).")
     if "val/psnr" in metrics:
         gain = metrics["val/psnr"] - metrics["val/psnr_average"]
         print(

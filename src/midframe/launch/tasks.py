@@ -39,13 +39,14 @@ def train(cfg: DictConfig) -> None:
     try:
         with open_dict(cfg):
             cfg.run = {"dir": str(run.dir), "id": run.id, "step": run.step or None}
-        (run.dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
+        if run.is_main:
+            (run.dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
         run.save(data=data.fingerprint(), model=cfg.model.name)
         trainer = build_trainer(cfg, run.step)
         print_start(cfg, run, data, module, trainer)
         fit(trainer, module, Feed(data, trainer), run)
         status = "finished" if trainer.global_step >= cfg.trainer.max_steps else "stopped"
-        print_end(cfg, run, trainer)
+        print_end(cfg, run, data, trainer)
     except KeyboardInterrupt:
         status = "interrupted"
         raise

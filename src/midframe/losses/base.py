@@ -10,14 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from midframe.errors import UserError
-from midframe.models.base import Interpolator
 from midframe.types import Batch, LossOutput, Prediction
+
+if TYPE_CHECKING:
+    from midframe.models.base import Interpolator
 
 Schedule = Callable[[int], float]
 Locate = Callable[[str], Any]

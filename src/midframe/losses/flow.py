@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from midframe.errors import UserError
 from midframe.losses.base import Term, precise
-from midframe.models.base import Interpolator
 from midframe.types import Batch, Prediction
+
+if TYPE_CHECKING:
+    from midframe.models.base import Interpolator
 
 _log = logging.getLogger(__name__)
 
@@ -161,10 +163,12 @@ class FlowSupervision(_Labelled):
         return total / sum(weights)
 
 
-def _scale(flow: Tensor, like: Tensor) -> Tensor:
-    """Return the factor (2, 1, 1) that turns pixels of ``flow`` into pixels of ``like``."""
-    factors = [like.shape[-1] / flow.shape[-1], like.shape[-2] / flow.shape[-2]]
-    return flow.new_tensor(factors).view(2, 1, 1)
+def _scale(flow: Tensor, like: Tensor) -> Tensor | float:
+    """Return the factor, or (2, 1, 1) factors, from pixels of ``flow`` to pixels of ``like``."""
+    across, down = (like.shape[i] / flow.shape[i] for i in (-1, -2))
+    if across == down:
+        return across  # no constant to send to the device
+    return flow.new_tensor([across, down]).view(2, 1, 1)
 
 
 def _enlarge(flow: Tensor, like: Tensor) -> Tensor:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from midframe.losses.base import Term, frames
-from midframe.models.base import Interpolator
 from midframe.types import Batch, Prediction
+
+if TYPE_CHECKING:
+    from midframe.models.base import Interpolator
 
 
 def charbonnier(difference: Tensor, mask: Tensor | None = None, epsilon: float = 1e-3) -> Tensor:

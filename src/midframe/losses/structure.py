@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,10 @@ from torch.autograd.function import once_differentiable
 
 from midframe.errors import UserError
 from midframe.losses.base import Term, frames, precise
-from midframe.models.base import Interpolator
 from midframe.types import Batch, Prediction
+
+if TYPE_CHECKING:
+    from midframe.models.base import Interpolator
 
 Grey = Literal["mean", "luma", "luma_bgr"]
 

@@ -82,12 +82,15 @@ class Interpolator(nn.Module):
         times: "any" target time, or "half": only t = 0.5.
         pad: how `interpolate` pads; ``pad.multiple`` is what `forward` asks of sizes.
         trainable: whether there is anything to learn.
+        casts: whether `forward` takes float32 frames whatever the weights' dtype, and keeps what
+            needs it (frames, flows, warps) in float32: see `for_inference`.
         fixed_hints: hints that the model's yaml gives to every call of `interpolate`.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     provides: ClassVar[frozenset[str]] = frozenset()
     trainable: ClassVar[bool] = True
+    casts: ClassVar[bool] = False
     context: int = 1
     times: Literal["any", "half"] = "any"
     pad: Pad = Pad()

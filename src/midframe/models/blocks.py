@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class RowPReLU(nn.PReLU):
+    """PReLU over whole rows of a channels_last picture; only for inference.
+
+    PyTorch's CPU kernel runs over one pixel's channels at a time, which in bfloat16 takes longer
+    than the convolution before it; a row with the slopes repeated is one long vector.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply to (N, C, H, W); other memory formats take the usual kernel."""
+        if input.stride(1) != 1 or input.device.type != "cpu":
+            return super().forward(input)
+        count, channels, height, width = input.shape
+        rows = input.permute(0, 2, 3, 1).reshape(count * height, width * channels)
+        rows = F.prelu(rows, self.weight.to(rows.dtype).repeat(width))
+        return rows.reshape(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def conv_prelu(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -16,3 +34,14 @@ def resize(x: Tensor, factor: float) -> Tensor:
     if factor == 1:
         return x
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def join(*parts: Tensor) -> Tensor:
+    """Concatenate (N, C, H, W) along the channels in the memory format of the first.
+
+    Of mixed formats `torch.cat` makes a contiguous tensor, which a channels_last convolution then
+    has to turn around as a whole.
+    """
+    if parts[0].stride(1) == 1:
+        parts = tuple(p.contiguous(memory_format=torch.channels_last) for p in parts)
+    return torch.cat(parts, 1)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
-from midframe.models.blocks import conv_prelu, resize
+from midframe.models.blocks import conv_prelu, join, resize
 from midframe.ops import backwarp
 from midframe.types import Inputs, Prediction
 
@@ -106,6 +106,7 @@ class IFRNet(Interpolator):
         {"flow", "mask", "residual", "flows_coarse", "features"}
     )
     pad = Pad(16, "replicate", "both")
+    casts: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -199,8 +200,10 @@ class IFRNet(Interpolator):
         times = x.t.shape[1]
         mean = self._mean(x)
         both = resize(torch.cat(x.pair) - mean.repeat(2, 1, 1, 1), scale)
+        both = both.to(self.encoder.pyramid1[0][0].weight.dtype)
         levels = [level.chunk(2) for level in self.encoder(both)]
-        levels = [tuple(f.repeat_interleave(times, 0) for f in pair) for pair in levels]
+        if times > 1:
+            levels = [tuple(f.repeat_interleave(times, 0) for f in pair) for pair in levels]
 
         first, second = levels[3]
         t = x.t.reshape(-1, 1, 1, 1).to(first.dtype).expand(-1, 1, *first.shape[-2:])
@@ -211,7 +214,7 @@ class IFRNet(Interpolator):
             (self.decoder3, self.decoder2, self.decoder1), reversed(levels[:3])
         ):
             warped = (backwarp(first, flow[:, :2]), backwarp(second, flow[:, 2:]))
-            out = decoder(torch.cat((feature, *warped, flow.to(feature.dtype)), 1))
+            out = decoder(join(feature, *warped, flow.to(feature.dtype)))
             flow = self._wide(out[:, :4]) + 2.0 * resize(flow, 2.0)
             feature = out[:, 4:]
             flows.insert(0, flow)

@@ -14,10 +14,11 @@ from torch import nn
 
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
+from midframe.models.inference import for_inference
 from midframe.models.weights import load_weights
 from midframe.paths import config_dir
 
-__all__ = ["build", "create_model", "describe", "list_models", "load_weights"]
+__all__ = ["build", "create_model", "describe", "for_inference", "list_models", "load_weights"]
 
 
 def list_models() -> list[str]:

@@ -34,9 +34,10 @@ def write_gif(
     Raises:
         ValueError: for no frames or frames of unequal size.
     """
-    from midframe.data.io import write_bytes
-
-    write_bytes(path, encode_gif(frames, fps, loop))
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_bytes(encode_gif(frames, fps, loop))
+    aside.replace(path)
 
 
 def encode_gif(frames: Sequence[np.ndarray], fps: float = 10.0, loop: bool = True) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 _LUMA_WIDTH = 256  # small enough to be cheap and free of noise, large enough to see small objects
 _THUMB = (64, 36)
 _BLOCKS = (8, 6)
+_LEAST_JUMP = 1.0  # grey levels; below it ratios of steps are noise
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class SceneRule:
     cut: float = 8.0
     ratio: float = 2.0
     histogram: float = 0.35
-    duplicate: float = 0.25
+    duplicate: float = 0.2
     jump: float = 1.6
 
 
@@ -104,7 +105,7 @@ def _judge(look: _Look, past: deque[float], following: float | None, rule: Scene
     ratio = look.content / max(max(around, default=0.0), 1e-3) if around else 0.0
     first = look.index == 0
     cut = look.content >= rule.cut and (ratio >= rule.ratio or look.colour >= rule.histogram)
-    jump = look.repeats > 0 and len(past) > 0 and ratio >= rule.jump
+    jump = look.repeats > 0 and look.content >= _LEAST_JUMP and bool(past) and ratio >= rule.jump
     new = first or cut or jump
     if new:
         past.clear()

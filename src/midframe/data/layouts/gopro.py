@@ -65,7 +65,8 @@ def clips(root: Path, split: str, context: int = 1, *, factor: int = 8) -> list[
     need_split("gopro", split, VIDEOS)
     need_context("gopro", context, (1, 2), "data=clips")
     need(root, TREE)
-    found, missing = [], []
+    found: list[Clip] = []
+    missing: list[str] = []
     for name in VIDEOS[split]:
         folder = next((f for f in (root / name, root / split / name) if f.is_dir()), None)
         if folder is None:

@@ -47,7 +47,8 @@ def other(root: Path, split: str = "test", context: int = 1) -> list[Clip]:
     need_split("middlebury", split, ("test",))
     need_context("middlebury", context, (1,), "another benchmark, such as vimeo_septuplet")
     need(root, TREE)
-    found, missing = [], []
+    found: list[Clip] = []
+    missing: list[str] = []
     for scene in SCENES:
         frames, truth = root / "other-data" / scene, root / "other-gt-interp" / scene
         if not frames.is_dir():

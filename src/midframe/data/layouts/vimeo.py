@@ -14,7 +14,7 @@ from midframe.data.layouts.folders import (
     read_list,
     report_missing,
 )
-from midframe.data.records import Clip
+from midframe.data.records import Clip, Source
 
 TRIPLETS = """\
   vimeo_triplet/
@@ -44,9 +44,9 @@ def triplets(root: Path, split: str, context: int = 1) -> list[Clip]:
     need_context("vimeo", context, (1,), "data=vimeo_septuplet or data=clips")
     entries = _listed("vimeo", Path(root), split, "tri_{}list.txt", TRIPLETS)
     labelled = _present(Path(root) / "flow", entries)
-    clips = []
+    clips: list[Clip] = []
     for entry in entries:
-        flow = {}
+        flow: dict[int, tuple[Source, Source]] = {}
         if entry in labelled:
             folder = os.path.join(root, "flow", *entry.split("/"), "")  # noqa: PTH118  90,000 times
             flow = {1: (FloFile(f"{folder}flow_t0.flo"), FloFile(f"{folder}flow_t1.flo"))}

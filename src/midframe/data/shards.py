@@ -1,0 +1,252 @@
+"""Shards: decoded frames in memory-mapped files, described by a json index.
+
+A shard is a plain file of uint8 RGB frames (and float16 flow fields), one after the other without
+any header; where each lies and how big it is stands in the index beside it. Reading a crop touches
+no more of the file than the crop's rows. Nothing is pickled, and everything is written aside and
+renamed, so what has its final name is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from midframe.data.records import Box, Clip
+from midframe.errors import UserError
+
+VERSION = 1
+INDEX = "index.json"
+PACK = "pack.json"
+
+
+class Place(NamedTuple):
+    """Where a picture lies in a shard: the first byte, and its size in pixels."""
+
+    offset: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class ShardFrame:
+    """A frame (h, w, 3) uint8 RGB in a shard.
+
+    Attributes:
+        path: of the shard.
+        offset: of the first byte.
+        height: in pixels.
+        width: in pixels.
+    """
+
+    path: str
+    offset: int
+    height: int
+    width: int
+
+    def size(self) -> tuple[int, int]:
+        """Return (height, width)."""
+        return self.height, self.width
+
+    def read(self, box: Box | None = None) -> np.ndarray:
+        """Return a copy of the frame or of the part inside ``box``."""
+        return _part(self, box, 3, 1).copy()
+
+
+@dataclass(frozen=True)
+class ShardFlow:
+    """A flow field (h, w, 2) in a shard: stored as float16, read as float32, x then y in pixels.
+
+    The attributes are those of `ShardFrame`. Half precision rounds a flow of 16 to 32 pixels to
+    1/64 pixel, finer than any flow network's accuracy.
+    """
+
+    path: str
+    offset: int
+    height: int
+    width: int
+
+    def size(self) -> tuple[int, int]:
+        """Return (height, width)."""
+        return self.height, self.width
+
+    def read(self, box: Box | None = None) -> np.ndarray:
+        """Return the flow or the part inside ``box``."""
+        return _part(self, box, 4, 2).view(np.float16).astype(np.float32)
+
+
+def _part(item: ShardFrame | ShardFlow, box: Box | None, pixel: int, align: int) -> np.ndarray:
+    """Return a view (h, w, bytes per pixel) of the shard."""
+    memory = _mapped(item.path)
+    height, width = item.height, item.width
+    end = item.offset + height * width * pixel
+    if end > len(memory):
+        raise UserError(f"{item.path}: the shard is cut short; delete its folder and make it again")
+    whole = memory[item.offset : end].reshape(height, width, pixel)
+    if box is None:
+        return whole
+    top, left, rows, columns = box
+    if top < 0 or left < 0 or top + rows > height or left + columns > width:
+        raise ValueError(f"{tuple(box)} is not inside a frame of {height}x{width}")
+    part = whole[top : top + rows, left : left + columns]
+    return part if align == 1 else np.ascontiguousarray(part)
+
+
+@lru_cache(maxsize=4096)
+def _mapped(path: str) -> np.ndarray:
+    """Map a shard once per process; the file itself is closed again, only the mapping stays."""
+    try:
+        # a plain array over the mapping: slices of np.memmap itself cost several times more
+        return np.asarray(np.memmap(path, np.uint8, mode="r"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: the shard cannot be read ({error}); delete its folder and make it again"
+        ) from error
+
+
+class ShardWriter:
+    """Writes frames and flow one after the other into a new file.
+
+    Use it as a context manager. The file appears under ``path`` only when the block ends without
+    an error; a name that has its end ".part" is a leftover and may be deleted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+        self._file: BinaryIO
+
+    def __enter__(self) -> ShardWriter:
+        self._file = self._aside.open("wb")
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._file.close()
+        if kind is None:
+            self._aside.replace(self.path)
+        else:
+            self._aside.unlink(missing_ok=True)
+
+    def add_frame(self, image: np.ndarray) -> Place:
+        """Append a frame (h, w, 3) uint8."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"a frame is (h, w, 3) uint8, got {image.dtype} {image.shape}")
+        return self._add(image)
+
+    def add_flow(self, flow: np.ndarray) -> Place:
+        """Append a flow field (h, w, 2); it is rounded to float16."""
+        if flow.ndim != 3 or flow.shape[2] != 2:
+            raise ValueError(f"a flow is (h, w, 2), got {flow.shape}")
+        limit = float(np.finfo(np.float16).max)  # "unknown" is marked by huge values
+        return self._add(np.clip(flow, -limit, limit).astype(np.float16))
+
+    def _add(self, array: np.ndarray) -> Place:
+        place = Place(self.size, *array.shape[:2])
+        self._file.write(np.ascontiguousarray(array).data)
+        self.size += array.nbytes
+        return place
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a json file aside and rename it."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    aside.write_text(json.dumps(content, separators=(",", ":")))
+    aside.replace(path)
+
+
+def read_json(path: Path, kind: str) -> dict[str, Any]:
+    """Read an index of this ``kind``.
+
+    Raises:
+        UserError: if it is missing, damaged, of another kind or of a version that is not known.
+    """
+    again = "delete the folder and make it again"
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {again}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: the index is damaged ({error}); {again}") from error
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        raise UserError(f"{path}: not an index of {kind}; {again}")
+    if content.get("version") != VERSION:
+        raise UserError(
+            f"{path}: written by another version of midframe (format "
+            f"{content.get('version')}, here {VERSION}); {again}"
+        )
+    return content
+
+
+def check_shard(path: Path, size: int) -> None:
+    """Raise `UserError` unless the shard is there with exactly this many bytes."""
+    if not path.is_file():
+        raise UserError(f"{path}: the shard is missing; delete its folder and make it again")
+    found = path.stat().st_size
+    if found != size:
+        raise UserError(
+            f"{path}: the shard has {found} bytes instead of {size}; delete its folder and make "
+            "it again"
+        )
+
+
+def is_packed(root: str | Path) -> bool:
+    """Return whether a folder was made by `midframe pack` (finished or not)."""
+    return (Path(root) / PACK).is_file()
+
+
+def open_packed(root: str | Path, split: str, context: int = 1) -> list[Clip]:
+    """Return the clips of a split of a packed data set, as the layout gave them.
+
+    Args:
+        root: the folder that `midframe pack` made.
+        split: the layout's name of the split.
+        context: frames on each side of the gap; must be that of the pack.
+
+    Raises:
+        UserError: if the pack is unfinished or damaged, lacks the split, or has another context.
+    """
+    root = Path(root)
+    pack = read_json(root / PACK, "pack")
+    if not pack["complete"]:
+        raise UserError(f"{root}: packing was not finished; run the same midframe pack once more")
+    if split not in pack["splits"]:
+        raise UserError(f"{root}: no split '{split}' in this pack; {', '.join(pack['splits'])} are")
+    if pack["context"] != context:
+        raise UserError(
+            f"{root}: packed for {2 * pack['context']} input frames and the model takes "
+            f"{2 * context}; pack it again with model=<a model of {2 * context} frames> to "
+            "another folder"
+        )
+    return _clips(root / split)
+
+
+def _clips(folder: Path) -> list[Clip]:
+    index = read_json(folder / INDEX, "clips")
+    try:
+        for shard in index["shards"]:
+            check_shard(folder / shard["file"], shard["bytes"])
+        paths = [str(folder / shard["file"]) for shard in index["shards"]]
+        frames = [ShardFrame(paths[shard], *place) for shard, *place in index["frames"]]
+        flows = [ShardFlow(paths[shard], *place) for shard, *place in index["flows"]]
+        return [
+            Clip(
+                id=one["id"],
+                frames=tuple(frames[i] for i in one["frames"]),
+                inputs=tuple(one["inputs"]),
+                targets=tuple(one["targets"]),
+                flow={int(k): (flows[a], flows[b]) for k, (a, b) in one["flow"].items()},
+                group=one["group"],
+            )
+            for one in index["clips"]
+        ]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder / INDEX}: the index is damaged ({error!r}); delete the folder and make it "
+            "again"
+        ) from error

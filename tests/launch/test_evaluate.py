@@ -1,0 +1,142 @@
+"""`evaluate.py` from its command line: results, refusals, several benchmarks at once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from midframe.launch import evaluate
+from midframe.models.zoo import create_model
+
+TINY = (
+    "benchmark.suites.middlebury.protocol.expected.test=2",
+    "benchmark.suites.middlebury.protocol.pad.least=[48,64]",
+)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py"])
+    folder = tmp_path / "data"
+    for number, scene in enumerate(("Grove2", "Venus")):
+        rng = np.random.default_rng(number)
+        picture = cv2.GaussianBlur(rng.integers(0, 256, (40, 80, 3), dtype=np.uint8), (0, 0), 2)
+        (folder / scene).mkdir(parents=True)
+        for shift, name in enumerate(("frame10.png", "frame10i11.png", "frame11.png")):
+            cv2.imwrite(str(folder / scene / name), picture[:36, 2 * shift : 2 * shift + 48])
+    return folder
+
+
+def _run(root, *overrides):
+    return evaluate.main([f"benchmark.root={root}", "device=cpu", *TINY, *overrides])
+
+
+def test_average_writes_rows_summary_and_a_table(root, tmp_path, capsys):
+    assert _run(root, "model=average", "save_images=true") == 0
+    (folder,) = (tmp_path / "results").iterdir()
+    assert folder.name.startswith("average-middlebury-")
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "images",
+        "images.csv",
+        "summary.json",
+        "summary.md",
+    ]
+    rows = list(csv.DictReader((folder / "images.csv").open()))
+    record = json.loads((folder / "summary.json").read_text())
+    assert [r["id"] for r in rows] == ["Grove2", "Venus"] and record["complete"]
+    mean = np.mean([float(r["psnr"]) for r in rows])
+    assert record["mean"]["psnr"] == pytest.approx(mean)
+    for key in ("weights_sha256", "revision", "op_backend", "precision", "device", "versions"):
+        assert key in record
+    shown = capsys.readouterr().out
+    assert f"{mean:.2f}" in shown and "IFRNet S (published)" in shown
+
+
+def test_dis_beats_the_average(root, tmp_path):
+    for name in ("average", "dis"):
+        assert _run(root, f"model={name}", f"out={tmp_path / name}") == 0
+    psnr = [
+        json.loads((tmp_path / name / "summary.json").read_text())["mean"]["psnr"]
+        for name in ("average", "dis")
+    ]
+    assert psnr[1] > psnr[0] + 3
+
+
+def test_weights_are_recorded_by_their_hash_and_bf16_stays_close(root, tmp_path):
+    torch.manual_seed(1)
+    torch.save(create_model("ifrnet_s").state_dict(), tmp_path / "w.pth")
+    weights = f"weights={tmp_path / 'w.pth'}"
+    for precision in ("fp32", "bf16"):
+        assert _run(root, weights, f"precision={precision}", f"out={tmp_path / precision}") == 0
+    full, half = (json.loads((tmp_path / p / "summary.json").read_text()) for p in ("fp32", "bf16"))
+    assert len(full["weights_sha256"]) == 64 and half["precision"] == "bf16"
+    assert half["mean"]["psnr"] != full["mean"]["psnr"]
+    assert half["mean"]["psnr"] == pytest.approx(full["mean"]["psnr"], abs=0.1)
+
+
+def test_a_run_directory_serves_as_weights(root, tmp_path):
+    (tmp_path / "run").mkdir()
+    torch.save(create_model("ifrnet_s").state_dict(), tmp_path / "run" / "last.ckpt")
+    assert _run(root, f"weights={tmp_path / 'run'}", f"out={tmp_path / 'o'}") == 0
+    record = json.loads((tmp_path / "o" / "summary.json").read_text())
+    assert record["weights"].endswith("last.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model=ifrnet_s"], "weights=none"),
+        (["model=ifrnet_s", "weights=nix.pth"], "no weights file"),
+        (["model=ifrnet_s", "weights=."], "best.ckpt"),
+        (["model=average", "precision=fp16"], "fp32 or bf16"),
+        (["model=average", "device=tpu"], "auto, cpu or cuda"),
+        (["model=average", "limit=0"], "limit=0"),
+        (["model=nix"], "nix"),
+        (["model=average", "benchmark.root=nowhere"], "benchmark.root=DIR"),
+        (["model=average", "benchmark.suites.middlebury.protocol.colour=1"], "colour"),
+    ],
+)
+def test_bad_input_gets_a_clear_line_exit_2_and_leaves_nothing(
+    root, tmp_path, capsys, overrides, said
+):
+    before = sorted(tmp_path.rglob("*"))
+    assert _run(root, *overrides) == 2
+    shown = capsys.readouterr().err
+    assert said in shown and "Traceback" not in shown
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_missing_scenes_are_reported_and_marked(root, tmp_path, capsys):
+    out = tmp_path / "o"
+    expected = "benchmark.suites.middlebury.protocol.expected.test=12"
+    assert _run(root, "model=average", expected, f"out={out}") == 0
+    assert json.loads((out / "summary.json").read_text())["complete"] is False
+    assert "2 images, the protocol has 12" in capsys.readouterr().out
+
+
+def test_several_benchmarks_share_one_root_override(root, tmp_path, monkeypatch):
+    from midframe.launch import entry
+    from midframe.paths import config_dir
+
+    conf = tmp_path / "conf"
+    shutil.copytree(config_dir(), conf)
+    text = (conf / "benchmark" / "middlebury.yaml").read_text()
+    second = text.replace("suites.middlebury", "suites.second").replace(
+        "name: middlebury", "name: second"
+    )
+    (conf / "benchmark" / "second.yaml").write_text(second)
+    monkeypatch.setattr(entry, "config_dir", lambda: conf)
+    overrides = ["benchmark=[middlebury,second]", "model=average", f"out={tmp_path / 'o'}"]
+    assert _run(root, *overrides) == 0
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["middlebury", "second"]
+    record = json.loads((tmp_path / "o" / "second" / "summary.json").read_text())
+    assert record["benchmark"] == "second@1" and record["images"] == 2
+    assert not record["complete"]  # its count was not overridden

@@ -1,0 +1,171 @@
+"""`midframe interpolate`: what it writes, at which times, and what it refuses."""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from midframe.errors import UserError
+from midframe.launch import interpolate
+from midframe.models.average import Average
+from midframe.models.base import Interpolator
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def pair(tmp_path):
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.integers(0, 256, (96, 160, 3), dtype=np.uint8), (0, 0), 3)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    paths = tmp_path / "a.png", tmp_path / "b.png"
+    for path, shift in zip(paths, (0, 8)):
+        cv2.imwrite(str(path), texture[:, 8 - shift : 136 - shift])
+    return paths
+
+
+def _run(*args):
+    parser = argparse.ArgumentParser()
+    interpolate.add_arguments(parser)
+    return interpolate.run(parser.parse_args([str(a) for a in args]))
+
+
+def test_factor_8_writes_a_clip_with_the_inputs_gif_overlay_and_flow(pair, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert _run(*pair, "--out", out, "--factor", 8, "--device", "cpu") == 0
+    assert sorted(p.name for p in out.iterdir()) == [
+        "between.gif",
+        "flow.png",
+        "frames",
+        "overlay.png",
+    ]
+    frames = sorted((out / "frames").iterdir())
+    assert [p.name for p in frames] == [f"{i:04d}.png" for i in range(9)]
+    pictures = [cv2.imread(str(p)).astype(float) for p in frames]
+    for end, path in ((0, pair[0]), (-1, pair[1])):
+        assert np.array_equal(pictures[end], cv2.imread(str(path)))
+    # the texture moves 8 pixels to the right, one per frame
+    for step in (2, 4, 6):
+        moved = pictures[0][30:60, 40:80]
+        there = pictures[step][30:60, 40 + step : 80 + step]
+        assert (
+            np.abs(there - moved).mean() < 4 < np.abs(pictures[step][30:60, 40:80] - moved).mean()
+        )
+    assert "dis" in capsys.readouterr().out
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_times_instead_of_a_factor(pair, tmp_path):
+    args = ("--out", tmp_path / "o", "--times", "0.25,2/3", "--model", "average")
+    _run(*pair, *args)
+    frames = sorted((tmp_path / "o" / "frames").iterdir())
+    first, second = (cv2.imread(str(p)).astype(float) for p in pair)
+    assert len(frames) == 4
+    assert np.abs(cv2.imread(str(frames[2])) - (first + 2 * second) / 3).max() <= 0.51
+
+
+def test_models_of_the_middle_are_bisected_and_say_so():
+    class Middle(Average):
+        times = "half"
+
+        def forward(self, x, **hints):
+            assert (x.t == 0.5).all()
+            return super().forward(x)
+
+    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 240, np.uint8)
+    times = interpolate.parse_times(8)
+    between = interpolate.Between(Middle(), black, white, times, CPU)
+    assert [int(f[0, 0, 0]) for f in between.frames()] == [30 * k for k in range(1, 8)]
+    assert "bisection" in between.notes[0]
+    with pytest.raises(UserError, match="factor 2, 4, 8"):
+        interpolate.Between(Middle(), black, white, interpolate.parse_times(3), CPU).frames()
+
+
+def test_weights_that_ignore_the_time_are_noticed():
+    class Ignores(Average):
+        trainable = True
+
+        def forward(self, x, **hints):
+            x.t = torch.full_like(x.t, 0.5)
+            return super().forward(x)
+
+    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 240, np.uint8)
+    between = interpolate.Between(Ignores(), black, white, interpolate.parse_times(4), CPU)
+    assert [int(f[0, 0, 0]) for f in between.frames()] == [60, 120, 180] and between.notes
+    still = interpolate.Between(Ignores(), black, black, interpolate.parse_times(3), CPU)
+    assert len(still.frames()) == 2 and not still.notes
+
+
+def test_parse_times():
+    assert interpolate.parse_times(4) == [Fraction(1, 4), Fraction(1, 2), Fraction(3, 4)]
+    assert interpolate.parse_times(2, "0.1") == [Fraction(1, 10)]
+    for factor, times in ((1, None), (0, None), (1000, None), (2, "a"), (2, "1/0"), (2, "0.5,0.5")):
+        with pytest.raises(UserError):
+            interpolate.parse_times(factor, times)
+    for times in ("0,0.5", "0.5,1", "0.5,0.25", "nan", ""):
+        with pytest.raises(UserError):
+            interpolate.parse_times(2, times)
+
+
+def test_bad_input_is_refused_before_anything_is_written(pair, tmp_path, monkeypatch):
+    first, second = pair
+    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((10, 10, 3), np.uint8))
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes(first.read_bytes()[:500])
+    before = sorted(tmp_path.rglob("*"))
+    out = ("--out", tmp_path / "o")
+    for args, said in (
+        ((first, tmp_path / "nix.png", *out), "no such file"),
+        ((first, tmp_path / "small.png", *out), "128x96 pixels .* 10x10"),
+        ((first, tmp_path / "text.png", *out), "not a picture"),
+        ((first, tmp_path / "cut.png", *out), "cut off"),
+        ((first, second, *out, "--factor", 1), "--factor 1"),
+        ((first, second, *out, "--model", "nix"), "no model 'nix'"),
+        ((first, second, *out, "--model", "ifrnet_s"), "--weights FILE"),
+        ((first, second, *out, "--weights", "w.pth"), "--model NAME"),
+        ((first, second, "--out", first), "is a file"),
+        ((first, second, "--out", tmp_path), "not empty"),
+        ((first, second, "--out", tmp_path, "--overwrite"), "not ours"),
+    ):
+        with pytest.raises(UserError, match=said):
+            _run(*args)
+        assert sorted(tmp_path.rglob("*")) == before
+
+    class Four(Interpolator):
+        context = 2
+
+    from midframe.models import zoo
+
+    described = zoo.describe
+    monkeypatch.setattr(zoo, "describe", lambda n: {**described(n), "context": Four.context})
+    with pytest.raises(UserError, match="reads 4 frames"):
+        _run(first, second, *out)
+
+
+def test_an_earlier_result_is_replaced_only_when_asked(pair, tmp_path):
+    out = tmp_path / "o"
+    args = (*pair, "--out", out, "--model", "average")
+    _run(*args, "--factor", 4)
+    with pytest.raises(UserError, match="--overwrite"):
+        _run(*args)
+    assert len(list((out / "frames").iterdir())) == 5
+    _run(*args, "--overwrite")
+    assert len(list((out / "frames").iterdir())) == 3
+
+
+def test_nothing_half_written_when_writing_fails(pair, tmp_path, monkeypatch):
+    import midframe.video.gif
+
+    def full(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(midframe.video.gif, "write_gif", full)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OSError, match="no space"):
+        _run(*pair, "--out", tmp_path / "o", "--model", "average")
+    assert sorted(tmp_path.rglob("*")) == before
