@@ -37,6 +37,7 @@ def test_wheel_carries_its_configs_and_trains(tmp_path: Path) -> None:
     )  # fmt: skip
     assert Path(where.stdout.strip()) == site / "midframe" / "conf"
     command = [sys.executable, "-m", "midframe.cli", "train", "experiment=smoke"]
-    tiny = ["trainer.max_steps=2", "data.crop=32", "data.val.limit=1", "trainer.val_check_interval=2"]
+    tiny = ["trainer.max_steps=2", "data.crop=32", "data.val.limit=1"]
+    tiny.append("trainer.val_check_interval=2")
     subprocess.run([*command, *tiny], cwd=work, env=env, check=True, timeout=300)
     assert list(work.glob("runs/smoke-*/last.ckpt"))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
+from midframe.data.io import ImageFile
 from midframe.data.records import Clip
 from midframe.data.shards import (
     INDEX,
@@ -25,7 +28,8 @@ from midframe.data.shards import (
     write_json,
 )
 from midframe.errors import UserError
-from midframe.video.scenes import SceneRule, scan
+from midframe.video.media import probe, read_video, reduce_to
+from midframe.video.scenes import SceneRule, Step, scan
 
 _log = logging.getLogger(__name__)
 _ENDS = 1 << 16  # bytes at both ends of a file that tell it from another one
@@ -62,11 +66,31 @@ class Footage:
         name: unique in the data set.
         files: the video, or the pictures in their order.
         images: reads the frames, (h, w, 3) uint8 RGB of one size.
+        count: says how many frames there are about, for the progress bar.
     """
 
     name: str
     files: tuple[Path, ...]
     images: Callable[[], Iterator[np.ndarray]]
+    count: Callable[[], int]
+
+
+def video(name: str, path: Path, max_side: int | None = None) -> Footage:
+    """Return a video file as footage; its frames are reduced to ``max_side``."""
+
+    def images() -> Iterator[np.ndarray]:
+        return (frame.image for frame in read_video(path, max_side=max_side))
+
+    return Footage(name, (path,), images, lambda: probe(path).frames)
+
+
+def frame_folder(name: str, paths: Sequence[Path], max_side: int | None = None) -> Footage:
+    """Return pictures, in their order, as footage; they are reduced to ``max_side``."""
+
+    def images() -> Iterator[np.ndarray]:
+        return (reduce_to(ImageFile(str(path)).read(), max_side) for path in paths)
+
+    return Footage(name, tuple(paths), images, lambda: len(paths))
 
 
 @dataclass(frozen=True)
@@ -114,11 +138,12 @@ def cut_clips(shot: Shot, context: int, how: Cutting) -> list[Clip]:
 def hold_out(shots: Sequence[Shot], share: float) -> tuple[list[Shot], list[Shot]]:
     """Share the shots of one video between training and validation, always in the same way.
 
-    Whole shots are held out, those whose moving triplets come closest to ``share``. Where one shot
-    has them all, its last part is held out as a shot of its own, and the frames just before it
-    belong to neither.
+    Whole shots are held out: those whose share of the moving triplets comes closest to ``share``
+    and whose motion is most like that of the whole video. Where one shot has them all, its last
+    part is held out as a shot of its own, and the frames just before it belong to neither.
     """
     weights = [len(cut_clips(shot, 1, Cutting())) for shot in shots]
+    motions = [float(np.mean(shot.motion[1:] or [0.0])) for shot in shots]
     total = sum(weights)
     useful = [i for i, weight in enumerate(weights) if weight]
     if total == 0 or share <= 0:
@@ -131,7 +156,14 @@ def hold_out(shots: Sequence[Shot], share: float) -> tuple[list[Shot], list[Shot
     if len(useful) > 12:  # too many subsets: take shots in a fixed shuffled order
         order = sorted(useful, key=lambda i: hash_share(shots[i].name))
         sets = [tuple(order[:n]) for n in range(1, len(order))]
-    best = min(sets, key=lambda c: (abs(sum(weights[i] for i in c) - share * total), len(c), c))
+
+    def unlike(chosen: tuple[int, ...]) -> tuple[float, int]:
+        count = sum(weights[i] for i in chosen)
+        motion = sum(weights[i] * motions[i] for i in chosen) / count
+        typical = sum(w * m for w, m in zip(weights, motions)) / total
+        return abs(count / total - share) + 0.1 * abs(np.log(motion / typical)), len(chosen)
+
+    best = min(sets, key=unlike)
     return (
         [s for i, s in enumerate(shots) if i not in best],
         [s for i, s in enumerate(shots) if i in best],
@@ -183,10 +215,10 @@ def load_or_cut(
     skipped: dict[str, UserError] = {}
     if missing:
         _make_folder(cache)
-        with _progress(title, len(missing)) as advance:
+        with _progress(title) as begin:
             for one in missing:
                 try:
-                    _cut(one, folders[one.name], rule, advance)
+                    _cut(one, folders[one.name], rule, begin(one.name, one.count()))
                 except UserError as error:
                     if on_error != "skip":
                         raise
@@ -196,9 +228,7 @@ def load_or_cut(
             "%s: %d of %d videos cannot be read and are left out (the first: %s)",
             *(title, len(skipped), len(footage), next(iter(skipped.values()))),
         )
-    return {
-        f.name: load_shots(folders[f.name], f.name) for f in footage if f.name not in skipped
-    }
+    return {f.name: load_shots(folders[f.name], f.name) for f in footage if f.name not in skipped}
 
 
 def load_shots(folder: Path, name: str) -> list[Shot]:
@@ -208,48 +238,111 @@ def load_shots(folder: Path, name: str) -> list[Shot]:
     shots = []
     for number, one in enumerate(index["shots"]):
         path = folder / one["file"]
-        bytes_each = height * width * 3
-        check_shard(path, bytes_each * len(one["index"]))
-        frames = tuple(
-            ShardFrame(str(path), i * bytes_each, height, width) for i in range(len(one["index"]))
-        )
-        shots.append(Shot(f"{name}/{number:02d}", frames, tuple(one["index"]), tuple(one["motion"])))
+        each = height * width * 3
+        count = len(one["index"])
+        check_shard(path, each * count)
+        frames = tuple(ShardFrame(str(path), i * each, height, width) for i in range(count))
+        index_of, motion = tuple(one["index"]), tuple(one["motion"])
+        shots.append(Shot(f"{name}/{number:02d}", frames, index_of, motion))
     return shots
 
 
-def _cut(footage: Footage, folder: Path, rule: SceneRule, advance: Callable[..., None]) -> None:
+def _cut(footage: Footage, folder: Path, rule: SceneRule, advance: Callable[[], None]) -> None:
     """Decode one video into a folder of shards, one per shot, which appears when it is complete."""
     aside = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    shots: list[dict[str, object]] = []
-    size: tuple[int, ...] | None = None
-    writer: ShardWriter | None = None
-    index: list[int] = []
-    motion: list[float] = []
     try:
-        for step in scan(_counted(footage, advance), rule):
-            if size not in (None, step.image.shape[:2]):
-                raise UserError(f"{footage.files[0]}: frames of {footage.name} differ in size")
-            size = step.image.shape[:2]
-            if step.new_shot:
-                if writer is not None:
-                    writer.__exit__(None)
-                index, motion = [], []
-                name = f"shot-{len(shots):04d}.bin"
-                writer = ShardWriter(aside / name).__enter__()
-                shots.append({"file": name, "index": index, "motion": motion})
-            assert writer is not None
-            writer.add_frame(step.image)
-            index.append(step.index)
-            motion.append(round(step.motion, 3))
-        if writer is None or size is None:
-            raise UserError(f"{footage.files[0]}: no frame to read")
-        writer.__exit__(None)
+        size: tuple[int, int] | None = None
+        shots = []
+        for number, steps in groupby(
+            _numbered(scan(_counted(footage, advance), rule)), itemgetter(0)
+        ):
+            name = f"shot-{number:04d}.bin"
+            index, motion = [], []
+            with ShardWriter(aside / name) as writer:
+                for _, step in steps:
+                    found = (step.image.shape[0], step.image.shape[1])
+                    size = size or found
+                    if found != size:
+                        raise UserError(
+                            f"{footage.name}: frame {step.index} is {found[1]}x{found[0]}, those "
+                            f"before it {size[1]}x{size[0]}; put frames of one size into a folder"
+                        )
+                    writer.add_frame(step.image)
+                    index.append(step.index)
+                    motion.append(round(step.motion, 3))
+            shots.append({"file": name, "index": index, "motion": motion})
+        if size is None:
+            raise UserError(f"{footage.files[0]}: there is no frame to read")
         head = {"kind": "shots", "version": VERSION, "name": footage.name}
         write_json(aside / INDEX, {**head, "height": size[0], "width": size[1], "shots": shots})
-        if (folder / INDEX).is_file():  # another process was faster, with the same content
-            return
-        aside.replace(folder)
+        _publish(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _counted(footage: Footage, advance: Callable[[], None]) -> Iterator[np.ndarray]:
+    for image in footage.images():
+        advance()
+        yield image
+
+
+def _numbered(steps: Iterator[Step]) -> Iterator[tuple[int, Step]]:
+    number = -1
+    for step in steps:
+        number += step.new_shot
+        yield number, step
+
+
+def _publish(aside: Path, folder: Path) -> None:
+    if folder.is_dir() and not (folder / INDEX).is_file():
+        shutil.rmtree(folder)  # no index: nothing that can be used
+    try:
+        aside.replace(folder)
+    except OSError:
+        if not (folder / INDEX).is_file():  # else another process was faster, same content
+            raise
+
+
+def _folder_name(footage: Footage, settings: dict[str, object]) -> str:
+    digest = hashlib.sha256(f"{VERSION} {sorted(settings.items())}".encode())
+    whole = len(footage.files) == 1  # of many pictures, names and sizes tell enough
+    for file in footage.files:
+        try:
+            with file.open("rb") as stream:
+                size = file.stat().st_size
+                digest.update(f"{file.name} {size}".encode())
+                if whole:
+                    digest.update(stream.read(_ENDS))
+                    stream.seek(max(0, size - _ENDS))
+                    digest.update(stream.read(_ENDS))
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", footage.name)[-60:].strip("-.") or "video"
+    return f"{plain}-{digest.hexdigest()[:12]}"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: the folder cannot be made ({error.strerror}); choose another"
+        ) from error
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[str, int], Callable[[], None]]]:
+    """Show a bar of frames for the video that is being decoded, and when it began."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task(title)
+
+        def begin(name: str, total: int) -> Callable[[], None]:
+            bar.reset(task, total=total or None, description=f"{title}: {name}")
+            return lambda: bar.advance(task)
+
+        yield begin

@@ -14,6 +14,7 @@ from midframe.engine.enrich import Enrichers
 from midframe.engine.loggers import MetricsCsv
 from midframe.engine.module import VFIModule
 from midframe.models import zoo
+from midframe.models.weights import find_weights
 
 # Keys of conf/trainer that are ours; all others go to lightning.Trainer as they are.
 _OWN = ("precision", "threads", "checkpoint_every")
@@ -29,8 +30,9 @@ def build_data(cfg: DictConfig) -> Data:
 def build_module(cfg: DictConfig) -> VFIModule:
     """Build model, loss, optimizer and enrichers, and load initial weights."""
     model = zoo.build(plain(cfg.model))
-    if cfg.weights:
-        zoo.load_weights(model, cfg.weights)
+    weights = find_weights(cfg.weights)
+    if weights:
+        zoo.load_weights(model, weights)
     model.train()
     return VFIModule(
         model=model,

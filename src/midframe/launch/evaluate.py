@@ -79,15 +79,14 @@ def _run_one(cfg: DictConfig, predictor: Any, root: Path, out: Path, facts: dict
 
 def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
     """Return all that a number depends on besides the protocol, for the record."""
-    from midframe.launch.inference import find_weights
-    from midframe.launch.runs import environment
-    from midframe.models.weights import sha256_of
+    from midframe.launch.environment import environment
+    from midframe.models.weights import find_weights, sha256_of
 
     weights = find_weights(cfg.weights or cfg.model.get("weights"))
     config = _plain(cfg.model)
     untrained = "untrained" if config["info"].get("parameters") else None
     return {
-        "model": cfg.model.name,
+        "model": cfg.model.name + (" (untrained)" if untrained and not weights else ""),
         "weights": str(weights) if weights else untrained,
         "weights_sha256": sha256_of(weights) if weights else None,
         "model_config": {k: config.get(k) for k in ("name", "net", "hints")},

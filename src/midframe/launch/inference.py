@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,10 +10,9 @@ import torch
 from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.models.base import Interpolator
+from midframe.models.weights import UNTRAINED, find_weights
 
 PRECISIONS = ("fp32", "bf16")
-_IN_RUNS = ("best.ckpt", "last.ckpt")  # as midframe.engine.checkpoint writes them
-UNTRAINED = "none"
 
 
 def resolve_device(device: str) -> torch.device:
@@ -33,19 +31,6 @@ def resolve_device(device: str) -> torch.device:
             "use auto or cpu"
         )
     return found
-
-
-def find_weights(weights: str | None) -> Path | None:
-    """Return the weights file that an option means: a file, or the best one of a run directory."""
-    if weights in (None, "", UNTRAINED):
-        return None
-    path = Path(str(weights)).expanduser()
-    if not path.is_dir():
-        return path
-    for name in _IN_RUNS:
-        if (path / name).is_file():
-            return path / name
-    raise UserError(f"weights={path}: no {' or '.join(_IN_RUNS)} in this folder; give a file")
 
 
 def load_model(

@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     for note in between.notes:
         print(note)
     _write(args.out, [first, *frames, second], between.flow())
-    print(f"{len(frames)} frames between, {len(frames) + 2} in all: {args.out / FRAMES}")
+    plural = "s" if len(frames) > 1 else ""
+    print(f"{len(frames)} frame{plural} between, {len(frames) + 2} in all: {args.out / FRAMES}")
     print(f"animation {args.out / GIF}, inputs {args.out / OVERLAY}, flow {args.out / FLOW}")
     return 0
 
@@ -215,9 +216,8 @@ def _load(args: argparse.Namespace) -> tuple[Interpolator, torch.device]:
         raise UserError(f"model {name} needs {lacking[0]} beside the two frames")
     config = {"name": name, "net": {"_target_": facts["target"], **facts["options"]}}
     config.update(hints=facts["hints"], weights=facts["weights"])
-    return load_model(
-        config, args.weights, device, precision=args.precision, option="--weights "
-    ), device
+    options = {"precision": args.precision, "option": "--weights "}
+    return load_model(config, args.weights, device, **options), device
 
 
 def _check_out(out: Path, overwrite: bool) -> None:

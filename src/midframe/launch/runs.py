@@ -6,12 +6,9 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,20 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from midframe.engine.checkpoint import BEST, LAST
 from midframe.errors import UserError
+from midframe.launch.environment import environment
 
 # What does not change what is learnt is left out of a run's identity.
 _VOLATILE = ("resume", "paths", "hydra", "logger", "callbacks", "run", "debug")
 # Tells the other ranks of this machine which run they belong to.
 SHARED = "MIDFRAME_RUN"
-_PACKAGES = (
-    "midframe",
-    "torch",
-    "lightning",
-    "hydra-core",
-    "numpy",
-    "opencv-python-headless",
-    "av",
-)
 
 
 @dataclass
@@ -194,41 +183,3 @@ def _step_of(path: Path) -> int | None:
         return int(state["global_step"])
     except Exception:  # torch raises many types on damaged files; all mean the same here
         return None
-
-
-def environment() -> dict[str, Any]:
-    """Versions, hardware and code revision, for the record."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "versions": versions,
-        "python": platform.python_version(),
-        "host": platform.node(),
-        "cores": os.cpu_count(),
-        "gpu": gpu,
-        "revision": revision(),
-    }
-
-
-def revision() -> str | None:
-    """The git revision of the code, with "+changes" if it differs from the commit."""
-    here = Path(__file__).parent
-
-    def git(*args: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", *args], cwd=here, capture_output=True, text=True, timeout=5, check=True
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "--short=12", "HEAD")
-    if commit is None:
-        return None
-    return commit + ("+changes" if git("status", "--porcelain", "-uno") else "")

@@ -16,6 +16,21 @@ from midframe.errors import UserError
 SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 NAMED_AT_MOST = 3
+UNTRAINED = "none"
+_IN_RUNS = ("best.ckpt", "last.ckpt")  # of a run directory, the better one first
+
+
+def find_weights(weights: str | None) -> Path | None:
+    """Return the weights file that an option means: a file, or the best one of a run directory."""
+    if weights in (None, "", UNTRAINED):
+        return None
+    path = Path(str(weights)).expanduser()
+    if not path.is_dir():
+        return path
+    for name in _IN_RUNS:
+        if (path / name).is_file():
+            return path / name
+    raise UserError(f"weights={path}: no {' or '.join(_IN_RUNS)} in this folder; give a file")
 
 
 def load_weights(model: nn.Module, source: str | PathLike[str] | Mapping[str, Any]) -> nn.Module:

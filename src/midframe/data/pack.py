@@ -1,0 +1,242 @@
+"""Packing any data set into shards: each frame once, in files that are read by memory mapping."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from midframe.data.records import Clip, Source
+from midframe.data.shards import (
+    INDEX,
+    PACK,
+    VERSION,
+    ShardWriter,
+    read_json,
+    write_json,
+)
+from midframe.errors import UserError
+
+_log = logging.getLogger(__name__)
+_SHARD_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `pack_clips` did.
+
+    Attributes:
+        clips: stored, over all splits.
+        skipped: left out because a file of theirs could not be read.
+        written: shards made by this call; the others were there already.
+        shards: in all.
+    """
+
+    clips: int
+    skipped: int
+    written: int
+    shards: int
+
+
+@dataclass
+class _Part:
+    """What goes into one shard: frames and flow fields that no earlier shard holds."""
+
+    frames: list[Source] = field(default_factory=list)
+    flows: list[Source] = field(default_factory=list)
+
+
+@dataclass
+class _Plan:
+    """Which source goes where; follows from the clips alone, so that a later run agrees."""
+
+    parts: list[_Part]
+    frames: dict[Source, int]
+    flows: dict[Source, int]
+
+
+def pack_clips(
+    clips_by_split: Mapping[str, Sequence[Clip]],
+    out: str | Path,
+    *,
+    context: int,
+    name: str = "",
+    shard_bytes: int = _SHARD_BYTES,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> Packed:
+    """Write the frames and flow of clips into shards that `open_packed` reads.
+
+    Finished shards are kept when this is interrupted; the same call goes on after them.
+
+    Args:
+        clips_by_split: the clips of each split; frames that clips share are stored once.
+        out: a new folder, or one that an interrupted call with the same clips left.
+        context: frames on each side of the gap that the clips were made for.
+        name: of the data set.
+        shard_bytes: size of a shard, about.
+        on_error: "skip" leaves out clips with an unreadable file and counts them.
+
+    Raises:
+        UserError: if a file cannot be read, or ``out`` holds something else.
+    """
+    out = Path(out)
+    plans = {split: _plan(clips, shard_bytes) for split, clips in clips_by_split.items()}
+    digest = _fingerprint(clips_by_split, context, shard_bytes, on_error)
+    head = {"kind": "pack", "version": VERSION, "name": name, "context": context}
+    head |= {"splits": list(plans), "fingerprint": digest}
+    _claim(out, head)
+    written = kept = 0
+    with _Bar(sum(len(plan.frames) + len(plan.flows) for plan in plans.values())) as bar:
+        for split, plan in plans.items():
+            folder = out / split
+            folder.mkdir(exist_ok=True)
+            for number, part in enumerate(plan.parts):
+                written += _write_part(folder, number, part, on_error, bar)
+            kept += _write_index(folder, plan, clips_by_split[split])
+    write_json(out / PACK, {**head, "complete": True})
+    total = sum(len(clips) for clips in clips_by_split.values())
+    if kept < total:
+        _log.warning("%s: %d of %d clips left out, see the log", out, total - kept, total)
+    return Packed(kept, total - kept, written, sum(len(plan.parts) for plan in plans.values()))
+
+
+def _plan(clips: Sequence[Clip], shard_bytes: int) -> _Plan:
+    parts = [_Part()]
+    plan = _Plan(parts, {}, {})
+    room = shard_bytes
+    sizes: tuple[int, int] | None = None
+    for clip in clips:
+        if sizes is None:
+            sizes = clip.frames[0].size()
+        pixels = sizes[0] * sizes[1]  # of the first clip: a plan must not open every file
+        if room <= 0:
+            parts.append(_Part())
+            room = shard_bytes
+        for frame in clip.frames:
+            if frame not in plan.frames:
+                plan.frames[frame] = len(plan.frames)
+                parts[-1].frames.append(frame)
+                room -= 3 * pixels
+        for flow in (flow for pair in clip.flow.values() for flow in pair):
+            if flow not in plan.flows:
+                plan.flows[flow] = len(plan.flows)
+                parts[-1].flows.append(flow)
+                room -= 4 * pixels
+    return plan
+
+
+def _fingerprint(clips_by_split: Mapping[str, Sequence[Clip]], *settings: Any) -> str:
+    digest = hashlib.sha256(repr(settings).encode())
+    for split, clips in clips_by_split.items():
+        digest.update(f"{split} {len(clips)}\n".encode())
+        for clip in clips:
+            digest.update(f"{clip.id} {clip.inputs} {clip.targets} {len(clip.frames)}".encode())
+            digest.update(f"{sorted(clip.flow)} {clip.frames[0]!r}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _claim(out: Path, head: dict[str, Any]) -> None:
+    """Begin or go on with the pack in ``out``; refuse a folder with other content."""
+    if (out / PACK).is_file():
+        found = read_json(out / PACK, "pack")
+        if found["fingerprint"] != head["fingerprint"]:
+            raise UserError(
+                f"{out}: holds another pack ('{found['name']}', other clips or options); delete "
+                "it or choose another folder with out=<folder>"
+            )
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out}: the folder is not empty; choose another with out=<folder>")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: the folder cannot be made ({error.strerror})") from error
+    write_json(out / PACK, {**head, "complete": False})
+
+
+def _write_part(folder: Path, number: int, part: _Part, on_error: str, bar: _Bar) -> bool:
+    """Write one shard and its table, unless both are there; returns whether it was written."""
+    shard, table = folder / f"shard-{number:05d}.bin", folder / f"shard-{number:05d}.json"
+    if _is_done(shard, table):
+        bar.advance(len(part.frames) + len(part.flows))
+        return False
+    frames: list[Any] = []
+    flows: list[Any] = []
+    for leftover in folder.glob(f"{shard.name}.*.part"):
+        leftover.unlink()
+    with ShardWriter(shard) as writer:
+        for sources, places, add in (
+            (part.frames, frames, writer.add_frame),
+            (part.flows, flows, writer.add_flow),
+        ):
+            for source in sources:
+                try:
+                    places.append(add(source.read()))
+                except UserError as error:
+                    if on_error != "skip":
+                        raise
+                    places.append(None)
+                    _log.warning("left out: %s", error)
+                bar.advance()
+    content = {"kind": "shard", "version": VERSION, "bytes": writer.size}
+    write_json(table, {**content, "frames": frames, "flows": flows})
+    return True
+
+
+def _is_done(shard: Path, table: Path) -> bool:
+    if not (shard.is_file() and table.is_file()):
+        return False
+    return shard.stat().st_size == read_json(table, "shard")["bytes"]
+
+
+def _write_index(folder: Path, plan: _Plan, clips: Sequence[Clip]) -> int:
+    """Write the index of a split from the tables of its shards; returns the clips it holds."""
+    shards: list[dict[str, Any]] = []
+    frames: list[Any] = []
+    flows: list[Any] = []
+    for number in range(len(plan.parts)):
+        table = read_json(folder / f"shard-{number:05d}.json", "shard")
+        shards.append({"file": f"shard-{number:05d}.bin", "bytes": table["bytes"]})
+        frames += [None if place is None else [number, *place] for place in table["frames"]]
+        flows += [None if place is None else [number, *place] for place in table["flows"]]
+    entries = []
+    for clip in clips:
+        pictures = [plan.frames[frame] for frame in clip.frames]
+        labels = {k: [plan.flows[flow] for flow in pair] for k, pair in clip.flow.items()}
+        unread = any(frames[i] is None for i in pictures)
+        if unread or any(flows[i] is None for pair in labels.values() for i in pair):
+            continue
+        entry = {"id": clip.id, "group": clip.group, "frames": pictures, "flow": labels}
+        entries.append({**entry, "inputs": clip.inputs, "targets": clip.targets})
+    # a place that is never asked for may be anything that has the right form
+    frames = [[0, 0, 0, 0] if place is None else place for place in frames]
+    flows = [[0, 0, 0, 0] if place is None else place for place in flows]
+    head = {"kind": "clips", "version": VERSION, "shards": shards}
+    write_json(folder / INDEX, {**head, "frames": frames, "flows": flows, "clips": entries})
+    return len(entries)
+
+
+class _Bar:
+    """A progress bar over pictures, on a terminal only."""
+
+    def __init__(self, total: int) -> None:
+        from rich import get_console
+        from rich.progress import MofNCompleteColumn, Progress
+
+        columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+        self._bar = Progress(*columns, disable=not get_console().is_terminal)
+        self._task = self._bar.add_task("packing", total=total)
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def advance(self, count: int = 1) -> None:
+        """Count pictures that are stored."""
+        self._bar.advance(self._task, count)
