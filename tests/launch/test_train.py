@@ -67,7 +67,7 @@ def test_a_run_leaves_everything_a_user_looks_for(
 
 
 def test_frame_average_start_equals_the_baseline(tmp_path: Path) -> None:
-    assert train(tmp_path, "model.net.init=average", *STILL) == 0
+    assert train(tmp_path, "model.net.init=he", *STILL) == 0
     with (only_run(tmp_path) / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["val/psnr"]]
     for row in rows:

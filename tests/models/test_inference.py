@@ -48,7 +48,7 @@ def test_the_model_itself_stays_as_it_was():
 
 def test_frames_stay_exact_where_nothing_moves():
     """Rounding frames to bfloat16 would lose up to half a grey level."""
-    model = for_inference(midframe.create_model("ifrnet_s", init="average"))
+    model = for_inference(midframe.create_model("ifrnet_s", init="he"))
     x = _frames()
     out = model.interpolate(x).frame
     torch.testing.assert_close(out[:, 0], x.frames.mean(1), atol=1e-5, rtol=0)

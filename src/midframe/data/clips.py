@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
+from midframe.data.planar import to_planes
 from midframe.data.records import Box, Clip, Sample, Source, Ticket
 from midframe.data.transforms import Augment, Crop, Plan, centre_crop
 from midframe.errors import UserError
@@ -279,5 +280,7 @@ def _stack(arrays: Sequence[np.ndarray | None]) -> torch.Tensor | None:
     out = np.zeros((len(arrays), *shape[:-3], shape[-1], *shape[-3:-1]), dtype)
     for place, array in zip(out, arrays):
         if array is not None:
-            place[...] = np.moveaxis(array, -1, -3)
+            pictures = array.reshape(-1, *array.shape[-3:]) if array.ndim > 4 else array
+            for picture, planes in zip(pictures, place.reshape(-1, *place.shape[-3:])):
+                to_planes(picture, planes)
     return torch.from_numpy(out)

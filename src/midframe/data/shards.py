@@ -54,8 +54,8 @@ class ShardFrame:
         return self.height, self.width
 
     def read(self, box: Box | None = None) -> np.ndarray:
-        """Return a copy of the frame or of the part inside ``box``."""
-        return _part(self, box, 3, 1).copy()
+        """Return the frame or the part inside ``box``: a view of the file, not to be written to."""
+        return _part(self, box, 3, 1)
 
 
 @dataclass(frozen=True)

@@ -255,9 +255,8 @@ def _cut(footage: Footage, folder: Path, rule: SceneRule, advance: Callable[[], 
     try:
         size: tuple[int, int] | None = None
         shots = []
-        for number, steps in groupby(
-            _numbered(scan(_counted(footage, advance), rule)), itemgetter(0)
-        ):
+        steps_of = _numbered(scan(_counted(footage, advance), rule))
+        for number, steps in groupby(steps_of, itemgetter(0)):
             name = f"shot-{number:04d}.bin"
             index, motion = [], []
             with ShardWriter(aside / name) as writer:
@@ -335,10 +334,12 @@ def _make_folder(folder: Path) -> None:
 @contextmanager
 def _progress(title: str) -> Iterator[Callable[[str, int], Callable[[], None]]]:
     """Show a bar of frames for the video that is being decoded, and when it began."""
+    from rich import get_console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as bar:
+    quiet = not get_console().is_terminal
+    with Progress(*columns, transient=True, disable=quiet) as bar:
         task = bar.add_task(title)
 
         def begin(name: str, total: int) -> Callable[[], None]:

@@ -14,12 +14,12 @@ def show(args: Sequence[str]) -> None:
     """Print a table of all models."""
     table = Table("model", "parameters", "frames", "times", "licence", "paper", box=None)
     for name in zoo.list_models():
-        info = zoo.describe(name).get("info", {})
+        info = zoo.describe(name)
         count = info.get("parameters")
         table.add_row(
             name,
             f"{count:,}" if count else "-",
-            str(2 * int(info.get("context", 1))),
+            str(2 * int(info["context"])),
             str(info.get("times", "-")),
             str(info.get("licence", "-")),
             str(info.get("paper", "-")),

@@ -98,8 +98,11 @@ class IFRNet(Interpolator):
 
     Args:
         size: "S", "base" or "L".
-        init: "default" is PyTorch's, as published. "average" zeroes the four output layers, so
-            that an untrained network returns the average of the two frames and learns from there.
+        init: "default" is PyTorch's, as published. "he" draws the convolutions from He et al.'s
+            normal distribution (ICCV 2015) and zeroes what the decoders say about flow, mask and
+            residual: an untrained network returns the average of the two frames, and learns
+            motion from scratch many times sooner, since PyTorch's default shrinks the features
+            from layer to layer until both frames look alike to the decoders.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset(
@@ -111,7 +114,7 @@ class IFRNet(Interpolator):
     def __init__(
         self,
         size: Literal["S", "base", "L"] = "base",
-        init: Literal["default", "average"] = "default",
+        init: Literal["default", "he"] = "default",
     ) -> None:
         super().__init__()
         if size not in SIZES:
@@ -123,12 +126,18 @@ class IFRNet(Interpolator):
         self.decoder3 = Decoder(3 * c3 + 4, 3 * c3, widths.side, 4 + c2)
         self.decoder2 = Decoder(3 * c2 + 4, 3 * c2, widths.side, 4 + c1)
         self.decoder1 = Decoder(3 * c1 + 4, 3 * c1, widths.side, 8)
-        if init == "average":
+        if init == "he":
             self.start_from_average()
+        elif init != "default":
+            raise ValueError(f"IFRNet has init default and he, not {init!r}")
 
     @torch.no_grad()
     def start_from_average(self) -> None:
-        """Zero what the decoders say about flow, mask and residual (not the features)."""
+        """Draw the convolutions anew (He, for PReLU) and let the decoders say nothing."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, a=0.25)
+                nn.init.zeros_(layer.bias)
         for decoder in (self.decoder4, self.decoder3, self.decoder2, self.decoder1):
             head = decoder.convblock[2]
             spoken = 8 if decoder is self.decoder1 else 4

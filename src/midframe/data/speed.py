@@ -1,0 +1,129 @@
+"""How fast samples are read: the same crops of the same triplets from PNG files and from shards."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+
+from midframe.data.clips import ClipDataset, collate
+from midframe.data.io import ImageFile, write_image
+from midframe.data.pack import pack_clips
+from midframe.data.records import Clip, Ticket
+from midframe.data.shards import open_packed
+from midframe.data.transforms import Augment
+
+_SIZE = (256, 448)  # Vimeo-90K's
+_BATCH = 8
+# IFRNet's recipe for Vimeo-90K
+_AUGMENT = Augment(
+    crop=224,
+    resize=0.1,
+    channel_order=0.5,
+    vertical_flip=0.3,
+    horizontal_flip=0.5,
+    transpose=0.05,
+    time_reversal=0.5,
+)
+
+
+def bench_data(triplets: int = 120, rounds: int = 5, seed: int = 0) -> dict[str, Any]:
+    """Return samples per second of one process from PNG files and from shards, and their ratio.
+
+    Both sides read the same samples (checked) into batches of 8, with the crop and augmentation
+    of IFRNet's recipe, in turns, from files that the system has in its cache; the best round of
+    each counts.
+
+    Args:
+        triplets: noisy 448x256 triplets that are made for it in a temporary folder.
+        rounds: turns of each side.
+        seed: of the pictures and of the augmentation.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)  # as in a loading process
+    try:
+        with TemporaryDirectory(prefix="midframe-bench-") as folder:
+            files = _write_triplets(Path(folder, "png"), triplets, seed)
+            png_bytes = sum(p.stat().st_size for p in Path(folder, "png").rglob("*.png"))
+            pack_clips({"train": files}, Path(folder, "packed"), context=1, name="bench")
+            sides = {
+                "png": ClipDataset(files, augment=_AUGMENT, seed=seed),
+                "shards": ClipDataset(
+                    open_packed(Path(folder, "packed"), "train"), augment=_AUGMENT, seed=seed
+                ),
+            }
+            _check_equal(*sides.values(), count=min(triplets, 16))
+            rates: dict[str, list[float]] = {name: [] for name in sides}
+            for epoch in range(rounds):
+                for name, dataset in sides.items():
+                    rates[name].append(_rate(dataset, epoch))
+    finally:
+        cv2.setNumThreads(threads)
+    best = {name: max(values) for name, values in rates.items()}
+    return {
+        "benchmark": "data",
+        "samples_per_second_per_core": {name: round(rate, 1) for name, rate in best.items()},
+        "ratio_shards_to_png": round(best["shards"] / best["png"], 2),
+        "rounds": {name: [round(v, 1) for v in values] for name, values in rates.items()},
+        "triplets": triplets,
+        "frame": list(_SIZE),
+        "crop": _AUGMENT.crop,
+        "png_bytes_per_frame": round(png_bytes / (3 * triplets)),
+        "machine": {"python": platform.python_version(), "cores": os.cpu_count()},
+    }
+
+
+def _rate(dataset: ClipDataset, epoch: int) -> float:
+    count = len(dataset)
+    begin = time.perf_counter()
+    for start in range(0, count, _BATCH):
+        indices = range(start, min(start + _BATCH, count))
+        collate([dataset[Ticket(epoch, index)] for index in indices])
+    return count / (time.perf_counter() - begin)
+
+
+def _check_equal(one: ClipDataset, other: ClipDataset, count: int) -> None:
+    for index in range(count):
+        a, b = one[Ticket(0, index)], other[Ticket(0, index)]
+        assert a.target is not None and b.target is not None
+        if not (np.array_equal(a.frames, b.frames) and np.array_equal(a.target, b.target)):
+            raise RuntimeError(f"sample {index} differs between PNG files and shards")
+
+
+def _write_triplets(folder: Path, count: int, seed: int) -> Sequence[Clip]:
+    """Write triplets that compress like photographs: smooth shapes, texture and sensor noise."""
+    rng = np.random.default_rng(seed)
+    height, width = _SIZE
+    clips = []
+    for number in range(count):
+        place = folder / f"{number:05d}"
+        place.mkdir(parents=True)
+        wide = _scene(rng, height + 32, width + 32)
+        frames = []
+        for i in range(3):
+            moved = wide[8 * i : 8 * i + height, 4 * i : 4 * i + width]
+            noisy = moved + rng.normal(0, 1.0, moved.shape)
+            path = place / f"im{i + 1}.png"
+            write_image(path, np.clip(noisy, 0, 255).astype(np.uint8))
+            frames.append(ImageFile(str(path)))
+        clips.append(Clip(place.name, tuple(frames), (0, 2), (1,), group=place.name))
+    return clips
+
+
+def _scene(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Return (h, w, 3) float32: noise whose spectrum falls as that of natural pictures does."""
+    scene = np.full((height, width, 3), 120, np.float32)
+    cells = 4
+    while cells < height:
+        grid = rng.normal(0, 90 / np.sqrt(cells), (cells, cells * width // height, 3))
+        size = (width, height)
+        scene += cv2.resize(grid.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+        cells *= 2
+    return scene

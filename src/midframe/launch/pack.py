@@ -1,0 +1,36 @@
+"""The task behind `midframe pack`: any data set, as its layout reads it, becomes shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from midframe.data.pack import pack_clips
+from midframe.engine.build import build_data
+from midframe.launch import entry
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Pack from a command line; returns the exit code."""
+    return entry.run("pack", pack, overrides)
+
+
+def pack(cfg: DictConfig) -> None:
+    """Pack both splits of ``cfg.data`` into ``cfg.out`` and say how to use it."""
+    data = build_data(cfg)
+    out = Path(cfg.out or Path(cfg.paths.data, "packed", data.name))
+    done = pack_clips(
+        {split: data.clips(split) for split in dict.fromkeys((data.split, data.val.split))},
+        out,
+        context=data.context,
+        name=data.name,
+        shard_bytes=cfg.shard_mb << 20,
+        on_error=data.on_error,
+    )
+    print(
+        f"{out}: {done.clips} clips in {done.shards} shards ({done.shards - done.written} were "
+        f"there already), {done.skipped} clips left out\n"
+        f"use it:  python train.py data={data.name} data.root={out}"
+    )
