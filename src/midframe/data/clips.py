@@ -277,7 +277,8 @@ def _stack(arrays: Sequence[np.ndarray | None]) -> torch.Tensor | None:
     dtype = next((a.dtype for a in arrays if a is not None), None)
     if shape is None:
         return None
-    out = np.zeros((len(arrays), *shape[:-3], shape[-1], *shape[-3:-1]), dtype)
+    make = np.zeros if any(array is None for array in arrays) else np.empty
+    out = make((len(arrays), *shape[:-3], shape[-1], *shape[-3:-1]), dtype)
     for place, array in zip(out, arrays):
         if array is not None:
             pictures = array.reshape(-1, *array.shape[-3:]) if array.ndim > 4 else array

@@ -26,16 +26,16 @@ def to_planes(picture: np.ndarray, out: np.ndarray) -> None:
     if colour:
         plain = plain[:, :, ::-1]
     planes = cv2.split(plain)
+    # what is mirrored when it is split is mirrored back on the way into its plane
+    code = -1 if down and across else int(across)
     for target, plane in zip(out, reversed(planes) if colour else planes):
-        if down or across:
-            turned = cv2.flip(
-                plane, -1 if down and across else int(across), None if laid else target
-            )
-            plane = turned if laid else None
         if laid:
-            cv2.transpose(plane, target)
-        elif plane is not None:
-            target[...] = plane
+            turned = cv2.flip(plane, code) if down or across else plane
+            cv2.transpose(turned, target)
+        elif across:
+            cv2.flip(plane, code, target)
+        else:
+            target[:: -1 if down else 1] = plane
 
 
 def _is_fast(picture: np.ndarray, out: np.ndarray) -> bool:

@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import Any
 
+from midframe.errors import UserError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `midframe bench`."""
@@ -18,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     infer = kinds.add_parser("infer", help="inference in float32, channels_last and bfloat16")
     infer.add_argument("--model", default="ifrnet_s")
     infer.add_argument("--size", default="448x256", help="WIDTHxHEIGHT")
+    infer.add_argument("--weights", metavar="FILE", help="trained weights, for PSNR by precision")
+    infer.add_argument("--root", metavar="DIR", help="Middlebury's folder: adds PSNR by precision")
+    infer.add_argument("--rounds", type=int, default=10)
+    infer.add_argument("--threads", type=int)
+    infer.add_argument("--compile", action="store_true", help="add torch.compile (a minute more)")
     data = kinds.add_parser("data", help="samples per second from PNG files and from shards")
     data.add_argument("--triplets", type=int, default=120)
 
@@ -35,8 +42,25 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.kind == "infer":
         from midframe.benchmark.speed_infer import bench_infer
 
-        width, height = (int(x) for x in args.size.lower().split("x"))
-        return bench_infer(args.model, size=(width, height))
+        from midframe.models.weights import find_weights
+
+        return bench_infer(
+            args.model,
+            size=parse_size(args.size),
+            weights=find_weights(args.weights),
+            rounds=args.rounds,
+            threads=args.threads,
+            compile=args.compile,
+            root=args.root,
+        )
     from midframe.data.speed import bench_data
 
     return bench_data(args.triplets)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Turn "448x256" into (width, height)."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise UserError(f"--size {text}: give WIDTHxHEIGHT, such as 448x256")
+    return int(parts[0]), int(parts[1])
