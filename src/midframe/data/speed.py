@@ -127,7 +127,7 @@ def _scene(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     scene = np.full((height, width, 3), 120, np.float32)
     cells = 4
     while cells < height:
-        grid = rng.normal(0, 90 / np.sqrt(cells), (cells, cells * width // height, 3))
+        grid = rng.normal(0, 200 / cells**0.85, (cells, cells * width // height, 3))
         size = (width, height)
         scene += cv2.resize(grid.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
         cells *= 2

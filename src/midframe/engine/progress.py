@@ -7,7 +7,16 @@ import time
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 class Speed(Callback):
@@ -47,10 +56,7 @@ class ValidationReport(Callback):
             minutes = (time.monotonic() - self._started) / 60
             line = validation_line(trainer.global_step, trainer.callback_metrics, minutes)
             bar = trainer.progress_bar_callback
-            if isinstance(bar, RichProgressBar):
-                bar.print(line)
-            else:
-                print(line, flush=True)
+            (bar.print if bar else print)(line)
 
 
 def validation_line(step: int, metrics: Any, minutes: float) -> str:
@@ -79,29 +85,97 @@ class Lines(ProgressBar):
     def disable(self) -> None:
         """Lightning calls this on all ranks but the first, which prints."""
 
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        print(*args, flush=True)
+
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not trainer.is_global_zero:
-            return
         now = time.monotonic()
         first = trainer.global_step == 1 and self._last == 0.0
-        if not first and now - self._last < self.seconds:
-            return
-        self._last = now
-        values = self.get_metrics(trainer, pl_module)
-        shown = [
-            f"{k.removeprefix('train/')} {_short(v)}" for k, v in values.items() if k != "v_num"
-        ]
-        print(
-            f"step {trainer.global_step:>6}/{trainer.max_steps} | {' | '.join(shown)}", flush=True
-        )
+        if trainer.is_global_zero and (first or now - self._last >= self.seconds):
+            self._last = now
+            values = "  ".join(_values(trainer))
+            print(f"step {trainer.global_step:>6}/{trainer.max_steps} | {values}", flush=True)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+class Bar(ProgressBar):
+    """A rich bar over the steps of the run, and one over each validation.
+
+    Lightning's own counts epochs, of which a run of midframe has a single endless one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._progress: Progress | None = None
+        self._training = self._validating = TaskID(0)
+        self._values = ""
+
+    def disable(self) -> None:
+        """Lightning calls this on all ranks but the first, which draws."""
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        (self._progress.console.print if self._progress else print)(*args)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[values]}"),
+            )
+            self._training = self._progress.add_task(
+                "training", total=trainer.max_steps, completed=trainer.global_step, values=""
+            )
+            self._progress.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._progress:
+            values = "  ".join(_values(trainer))
+            self._progress.update(self._training, completed=trainer.global_step, values=values)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self._progress:
+            total = sum(trainer.num_val_batches)
+            self._validating = self._progress.add_task("validating", total=total, values="")
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
+        if self._progress:
+            self._progress.advance(self._validating)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self._progress:
+            self._progress.remove_task(self._validating)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+
+
+def _values(trainer: L.Trainer) -> list[str]:
+    """Loss, PSNR and speed as they stand, for a line of progress."""
+    shown = (
+        ("loss", "loss", ".4f"),
+        ("psnr", "PSNR", ".2f"),
+        ("samples_per_s", "samples/s", ".1f"),
+    )
+    metrics = trainer.callback_metrics
+    found = [(label, metrics.get(f"train/{key}"), form) for key, label, form in shown]
+    return [f"{label} {float(value):{form}}" for label, value, form in found if value is not None]
 
 
 def progress_bar() -> Callback:
     """A rich bar on a terminal, plain lines otherwise."""
-    return RichProgressBar(leave=True) if sys.stdout.isatty() else Lines()
+    return Bar() if sys.stdout.isatty() else Lines()

@@ -41,7 +41,6 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         return bench_train(args.model, args.batch, args.size, rounds=args.rounds)
     if args.kind == "infer":
         from midframe.benchmark.speed_infer import bench_infer
-
         from midframe.models.weights import find_weights
 
         return bench_infer(
