@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from midframe.paths import config_dir
 
@@ -29,3 +30,11 @@ def test_table_names_every_group_and_choice() -> None:
             continue
         assert path.parent.name in rows, f"conf/README.md has no row for {path.parent.name}"
         assert f"`{path.stem}`" in rows[path.parent.name], f"{path.stem} is not in conf/README.md"
+
+
+@pytest.mark.parametrize("path", sorted((config_dir() / "data").glob("*.yaml")), ids=lambda p: p.stem)
+def test_data_sets_take_the_same_options(path: Path) -> None:
+    node = yaml.safe_load(path.read_text())
+    options = "name root context global_batch crop augment times targets workers seed on_error val"
+    assert not set(options.split()) - set(node)
+    assert {"split", "batch", "crop", "limit"} <= set(node["val"])

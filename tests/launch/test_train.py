@@ -151,3 +151,16 @@ def test_accumulation_equals_the_whole_batch(tmp_path: Path) -> None:
         # Adam's first steps have the size of the rate whatever the gradient: compare loosely.
         assert torch.allclose(value, states[1][name], atol=3e-4), name
     assert math.isfinite(float(states[0]["model.decoder1.convblock.2.bias"].sum()))
+
+
+@pytest.mark.parametrize("debug", ["one_batch", "profile"])
+def test_debug_configs_run(debug: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    overrides = ["data=synthetic", "model=ifrnet_s", f"debug={debug}", "data.crop=32"]
+    overrides += ["data.global_batch=2", "data.val.limit=2", f"paths.runs={tmp_path}"]
+    if debug == "profile":
+        overrides += ["trainer.max_steps=3", "trainer.val_check_interval=3"]
+    assert train_main(overrides) == 0
+    shown = capfd.readouterr()
+    if debug == "profile":
+        assert "run_training_batch" in shown.out + shown.err
+    assert only_run(tmp_path).name.startswith("debug-")

@@ -43,7 +43,7 @@ def test_repeats_are_dropped_and_counted():
     rng = np.random.default_rng(0)
     # coding noise: the repeated frame is not bit-identical
     frames = [
-        np.clip(f + (rng.random(f.shape) < 0.05), 0, 255).astype(np.uint8)
+        np.minimum(f + (rng.random(f.shape) < 0.05).astype(np.int16), 255).astype(np.uint8)
         for f in pan(2, positions)
     ]
     steps = list(scan(frames))

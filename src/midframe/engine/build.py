@@ -51,6 +51,8 @@ def build_trainer(cfg: DictConfig, step: int = 0) -> L.Trainer:
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
     options = {k: v for k, v in plain(cfg.trainer).items() if k not in _OWN}
+    if isinstance(options["profiler"], dict):
+        options["profiler"] = instantiate(cfg.trainer.profiler)
     callbacks = [instantiate(node) for node in (cfg.callbacks or {}).values() if node]
     loggers = [instantiate(node) for node in (cfg.logger or {}).values() if node]
     for logger in loggers:

@@ -50,6 +50,8 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
     published = cfg.get("expected") or {}
     if published.get("note"):
         print(published["note"])
+    for profile in run.dir.glob("*profile*.txt"):
+        print(f"\n{profile}:\n{profile.read_text()}")
     print("\nWhat to try next:")
     for command, why in next_commands(cfg, str(weights)):
         print(f"  {command}\n      {why}")

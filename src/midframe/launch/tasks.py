@@ -81,6 +81,7 @@ def quiet() -> None:
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*dirpath.*has changed.*",
         ".*GPU available but not used.*",
+        ".*smaller than the logging interval.*",
         ".*lr_scheduler.step.*before.*optimizer.step.*",
     ):
         warnings.filterwarnings("ignore", message=text)

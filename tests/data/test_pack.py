@@ -1,0 +1,142 @@
+"""Packing stores every frame once, goes on after a stop, and never leaves half a shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from midframe.data import pack as packing
+from midframe.data.pack import pack_clips
+from midframe.data.records import Box, Clip
+from midframe.data.shards import open_packed
+from midframe.errors import UserError
+from midframe.launch.pack import run
+
+READ: list[int] = []
+FAULTS: dict[int, type[BaseException]] = {}
+FRAME = 8 * 6 * 3  # bytes
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A frame whose pixels all have its number."""
+
+    number: int
+
+    def size(self) -> tuple[int, int]:
+        return 8, 6
+
+    def read(self, box: Box | None = None) -> np.ndarray:
+        if self.number in FAULTS:
+            raise FAULTS[self.number](f"frame-{self.number}.png: damaged")
+        READ.append(self.number)
+        return np.full((8, 6, 3), self.number, np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    READ.clear()
+    FAULTS.clear()
+
+
+def _windows(count: int) -> list[Clip]:
+    """Triplets that overlap: frame n is in up to three of them."""
+    frames = [Numbered(n) for n in range(count + 2)]
+    return [Clip(f"c{i}", tuple(frames[i : i + 3]), (0, 2), (1,)) for i in range(count)]
+
+
+def _numbers(out: Path, split: str = "train") -> list[list[int]]:
+    return [[int(f.read()[3, 2, 1]) for f in c.frames] for c in open_packed(out, split)]
+
+
+def test_frames_that_clips_share_are_read_and_stored_once(tmp_path):
+    done = pack_clips({"train": _windows(20)}, tmp_path, context=1, shard_bytes=5 * FRAME)
+    assert sorted(READ) == list(range(22))
+    assert sum(p.stat().st_size for p in tmp_path.rglob("*.bin")) == 22 * FRAME
+    assert done.shards == len(list(tmp_path.rglob("*.bin"))) > 2
+    assert _numbers(tmp_path) == [[i, i + 1, i + 2] for i in range(20)]
+
+
+@pytest.mark.parametrize("stop", [0, 7, 21])
+def test_after_a_stop_finished_shards_are_kept(tmp_path, stop):
+    out, clips = tmp_path / "out", {"train": _windows(20), "val": _windows(3)}
+    FAULTS[stop] = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        pack_clips(clips, out, context=1, shard_bytes=5 * FRAME)
+    with pytest.raises(UserError, match="not finished"):
+        open_packed(out, "train")
+    finished = {p: p.stat().st_mtime_ns for p in out.rglob("shard-*.json")}
+    kept = len(READ) // 5 * 5
+    FAULTS.clear()
+    READ.clear()
+    done = pack_clips(clips, out, context=1, shard_bytes=5 * FRAME)
+    assert done.shards - done.written == len(finished)
+    assert not set(READ[: 22 - kept]) & set(range(kept if stop else 0))
+    assert all(p.stat().st_mtime_ns == time for p, time in finished.items())
+    assert _numbers(out) == [[i, i + 1, i + 2] for i in range(20)]
+    assert _numbers(out, "val") == [[i, i + 1, i + 2] for i in range(3)]
+    assert not list(out.rglob("*.part"))
+
+
+def test_a_kill_that_cleans_nothing_up_does_no_harm(tmp_path):
+    """As after kill -9: a half-written file lies aside, and a shard has no table yet."""
+    pack_clips({"train": _windows(20)}, tmp_path, context=1, shard_bytes=5 * FRAME)
+    (tmp_path / "train/shard-00002.json").unlink()
+    (tmp_path / "train/shard-00002.bin").write_bytes(b"half")
+    (tmp_path / "train/shard-00002.bin.1.part").write_bytes(b"half")
+    done = pack_clips({"train": _windows(20)}, tmp_path, context=1, shard_bytes=5 * FRAME)
+    assert done.written == 1
+    assert _numbers(tmp_path) == [[i, i + 1, i + 2] for i in range(20)]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_packing_again_reads_nothing(tmp_path):
+    pack_clips({"train": _windows(9)}, tmp_path, context=1)
+    READ.clear()
+    assert pack_clips({"train": _windows(9)}, tmp_path, context=1).written == 0
+    assert READ == []
+
+
+def test_other_clips_never_mix_with_a_pack(tmp_path):
+    pack_clips({"train": _windows(9)}, tmp_path / "a", context=1, name="vimeo")
+    with pytest.raises(UserError, match="another pack.*'vimeo'"):
+        pack_clips({"train": _windows(8)}, tmp_path / "a", context=1)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/thesis.txt").write_text("x")
+    with pytest.raises(UserError, match="not empty"):
+        pack_clips({"train": _windows(8)}, tmp_path / "b", context=1)
+
+
+def test_an_unreadable_frame_is_named_or_its_clips_are_left_out(tmp_path):
+    FAULTS[4] = UserError
+    with pytest.raises(UserError, match="frame-4.png"):
+        pack_clips({"train": _windows(9)}, tmp_path / "a", context=1)
+    done = pack_clips({"train": _windows(9)}, tmp_path / "b", context=1, on_error="skip")
+    assert (done.clips, done.skipped) == (6, 3)
+    assert _numbers(tmp_path / "b") == [[i, i + 1, i + 2] for i in (0, 1, 5, 6, 7, 8)]
+
+
+def test_the_order_of_writing_is_pixels_table_index(tmp_path, monkeypatch):
+    """Whatever moment the power goes, what is there under its name is whole."""
+    order = []
+    write = packing.write_json
+    monkeypatch.setattr(
+        packing, "write_json", lambda path, content: (order.append(path.name), write(path, content))
+    )
+    pack_clips({"train": _windows(4)}, tmp_path, context=1)
+    assert order == ["pack.json", "shard-00000.json", "index.json", "pack.json"]
+
+
+def test_the_command_packs_a_data_set_and_trains_from_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    size = ["data=synthetic", "data.layout.size=32", "data.layout.scenes=6", "data.crop=32"]
+    assert run([*size, "data.layout.val_scenes=2", "out=packed"]) == 0
+    assert "8 clips in 2 shards" in capsys.readouterr().out
+    clips = open_packed(tmp_path / "packed", "train")
+    assert len(clips) == 6
+    assert all(len(clip.flow) == 1 for clip in clips)
+    assert run([*size, "data.layout.val_scenes=3", "out=packed"]) == 2
+    assert "another pack" in capsys.readouterr().err
