@@ -20,9 +20,7 @@ def texture(seed: int, height: int, width: int) -> np.ndarray:
     return np.clip(out + rng.uniform(60, 200, 3), 0, 255).astype(np.uint8)
 
 
-def pan(
-    seed: int, positions: Iterable[int], height: int = 48, width: int = 96
-) -> list[np.ndarray]:
+def pan(seed: int, positions: Iterable[int], height: int = 48, width: int = 96) -> list[np.ndarray]:
     """Return views of one texture, each shifted by its position in pixels."""
     positions = list(positions)
     wide = texture(seed, height, width + max(positions))

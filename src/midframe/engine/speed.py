@@ -26,8 +26,8 @@ def bench_train(
 ) -> dict[str, Any]:
     """Time training steps in a bare loop and under Hydra and Lightning, taking turns.
 
-    Both run the same model, loss and optimizer on the same batches. The platform's side has all
-    default callbacks and loggers; checkpoints and validation are left out of both.
+    Both run the same model, loss and optimizer on the same batches. The platform's side has the
+    default loggers and callbacks; what is printed, checkpoints and validation are left out of both.
 
     Returns:
         Seconds per step of either side per round, their medians, and the overhead in percent
@@ -71,7 +71,8 @@ def _batch(count: int, size: int, seed: int) -> Batch:
 
 def _config(model: str, steps: int, directory: str) -> DictConfig:
     overrides = [f"model={model}", "data=synthetic", f"trainer.max_steps={steps}"]
-    overrides += ["~callbacks.best", "~callbacks.last", "~callbacks.pictures", "trainer=cpu"]
+    overrides += [f"~callbacks.{name}" for name in ("best", "last", "pictures", "progress")]
+    overrides += ["trainer=cpu"]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         cfg = compose("train", overrides)
     with open_dict(cfg):

@@ -37,6 +37,9 @@ def run(args: argparse.Namespace) -> None:
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.kind == "train":
         from midframe.engine.speed import bench_train
+        from midframe.launch.tasks import quiet
+
+        quiet()
 
         return bench_train(args.model, args.batch, args.size, rounds=args.rounds)
     if args.kind == "infer":

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from midframe.data.records import Clip
-from midframe.data.shots import Cutting, cut_clips, hold_out, load_or_cut, video
+from midframe.data.shots import Cutting, Shot, cut_clips, hold_out, load_or_cut, video
 from midframe.errors import UserError
 
 VIDEOS = ("bigbuckbunny", "bikes")
@@ -48,12 +48,15 @@ def clips(
     if split not in SPLITS:
         raise UserError(f"data sample has no split '{split}'; there are {', '.join(SPLITS)}")
     how = Cutting(gap, stride, step, motion)
-    footage = [video(path.stem, path, max_side) for path in find_videos()]
-    shots = load_or_cut(
-        footage, Path(root), settings={"max_side": max_side}, title="decoding the sample videos"
-    )
+    shots = _shots(Path(root), max_side)
     chosen = [s for one in shots.values() for s in hold_out(one, val_share)[SPLITS.index(split)]]
     return [clip for shot in chosen for clip in cut_clips(shot, context, how)]
+
+
+def _shots(root: Path, max_side: int) -> dict[str, list[Shot]]:
+    footage = [video(path.stem, path, max_side) for path in find_videos()]
+    title = "decoding the sample videos"
+    return load_or_cut(footage, root, settings={"max_side": max_side}, title=title)
 
 
 def find_videos() -> list[Path]:
