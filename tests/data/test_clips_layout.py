@@ -8,7 +8,7 @@ from footage import pan, texture, write_video
 
 from midframe.data.io import write_image
 from midframe.data.layouts.clips import clips
-from midframe.data.shots import Shot, cut_clips, hold_out
+from midframe.data.shots import Cutting, Shot, cut_clips, hold_out
 from midframe.errors import UserError
 from midframe.video.media import read_video
 
@@ -19,12 +19,19 @@ def _video(path, seed, positions=STEADY):
     return write_video(path, pan(seed, positions))
 
 
+def _brightening(count):
+    """Nothing moves, but no two frames are the same."""
+    return [
+        np.minimum(texture(9, 48, 96).astype(int) + i, 255).astype(np.uint8) for i in range(count)
+    ]
+
+
 def _all(root, cache, **options):
     return [c for split in ("train", "val") for c in clips(root, split, cache=cache, **options)]
 
 
 def test_clips_are_runs_of_moving_frames_of_one_shot(tmp_path):
-    still = [texture(9, 48, 96)] * 5
+    still = _brightening(5)
     frames = [*pan(0, STEADY), *pan(1, [0, 4, 8, 8, 12, 16]), *still, *pan(2, STEADY)]
     write_video(tmp_path / "in/a.mkv", frames)
     _video(tmp_path / "in/b.mkv", 5)
@@ -118,13 +125,7 @@ def test_whole_shots_are_held_out_of_several():
     shots = [shot("a", 42), shot("b", 22), shot("c", 12), shot("d", 32)]
     train, val = hold_out(shots, 0.2)
     assert ([s.name for s in train], [s.name for s in val]) == (["a", "c", "d"], ["b"])
-    assert sum(len(cut_clips(s, 1, _plain())) for s in val) == 20
-
-
-def _plain():
-    from midframe.data.shots import Cutting
-
-    return Cutting()
+    assert sum(len(cut_clips(s, 1, Cutting())) for s in val) == 20
 
 
 def test_the_second_time_nothing_is_decoded(tmp_path, monkeypatch):
@@ -182,7 +183,7 @@ def test_nothing_to_read_is_said_with_what_to_do(tmp_path, make):
         (root / "readme.txt").write_text("hello")
         write_image(root / "cover.png", texture(0, 8, 8))
     if make == "still":
-        write_video(root / "a.mkv", [texture(0, 48, 96)] * 9)
+        write_video(root / "a.mkv", _brightening(9))
     message = {"missing": "no such folder", "still": "moving frames"}.get(make, "no video")
     with pytest.raises(UserError, match=message):
         clips(root, "train", cache=tmp_path / "cache")

@@ -94,6 +94,15 @@ def test_a_kill_that_cleans_nothing_up_does_no_harm(tmp_path):
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_a_shard_that_lost_bytes_is_written_again(tmp_path):
+    clips = {"train": _windows(20)}
+    pack_clips(clips, tmp_path, context=1, shard_bytes=5 * FRAME)
+    shard = tmp_path / "train/shard-00001.bin"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert pack_clips(clips, tmp_path, context=1, shard_bytes=5 * FRAME).written == 1
+    assert _numbers(tmp_path) == [[i, i + 1, i + 2] for i in range(20)]
+
+
 def test_packing_again_reads_nothing(tmp_path):
     pack_clips({"train": _windows(9)}, tmp_path, context=1)
     READ.clear()

@@ -21,9 +21,11 @@ _OWN = ("precision", "threads", "checkpoint_every")
 
 
 def build_data(cfg: DictConfig) -> Data:
-    """Build the data set and do its one-off preparation."""
+    """Build the data set, do its one-off preparation and index it, so that what lacks shows now."""
     data: Data = instantiate(cfg.data)
     data.prepare()
+    for split in (data.split, data.val.split):
+        data.clips(split)
     return data
 
 
