@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from midframe.data.clips import ClipDataset
+from midframe.launch.entry import with_recipe
 from midframe.launch.tasks import train_main
 from midframe.models.zoo import create_model
 
@@ -111,6 +112,13 @@ def test_wrong_weights_leave_no_run_behind(
     assert train(tmp_path / "runs", f"weights={weights}") == 2
     assert "mis-shaped" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_command_without_choices_runs_the_first_recipe() -> None:
+    assert with_recipe([]) == ["experiment=first"]
+    assert with_recipe(["trainer.max_steps=5", "-m"])[-1] == "experiment=first"
+    for choice in ("model=ifrnet", "data=vimeo", "experiment=quick", "loss=l1"):
+        assert with_recipe([choice]) == [choice]
 
 
 def test_bfloat16_trains(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from midframe.models.base import Interpolator
-from midframe.models.inference import for_inference
+from midframe.models.inference import for_inference, has_bf16_units
 from midframe.models.zoo import create_model
 from midframe.types import Inputs, Prediction
 
@@ -60,7 +60,7 @@ def bench_infer(
                 "size": list(size),
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,
-                "bf16_units": _has_bf16_units(),
+                "bf16_units": has_bf16_units(),
                 "ways": _measure(ways, _example(base, size), rounds),
             }
             if root is not None:
@@ -150,10 +150,3 @@ def _quality(base: Interpolator, ways: dict[str, Call], root: Path) -> dict[str,
 
 def _tensor(picture: Any) -> Tensor:
     return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
-
-
-def _has_bf16_units() -> bool | None:
-    """Whether the processor multiplies bfloat16 itself, as far as PyTorch tells; None: unknown."""
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    known = [check for name in names if (check := getattr(torch.cpu, name, None)) is not None]
-    return any(check() for check in known) if known else None

@@ -15,9 +15,11 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from midframe.data.allocator import keep_freed_memory
 from midframe.data.clips import ClipDataset, collate
 from midframe.data.records import Clip, Sample, Ticket
 from midframe.data.sampler import EvalSampler, StepSampler
+from midframe.data.shards import is_packed, open_packed
 from midframe.data.transforms import Augment, Crop
 from midframe.errors import UserError
 from midframe.types import Batch
@@ -115,7 +117,9 @@ class Data:
     def clips(self, split: str) -> list[Clip]:
         """Return the clips of a split, indexed once; `UserError` where there is none."""
         if split not in self._clips:
-            found = self.layout(self.root, split, self.context)
+            packed = self.root != Path() and is_packed(self.root)
+            read = open_packed if packed else self.layout
+            found = read(self.root, split, self.context)
             if not found:
                 raise UserError(f"data {self.name}: the split '{split}' of {self.root} has no clip")
             self._clips[split] = found
@@ -284,6 +288,7 @@ def _start_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    keep_freed_memory()
 
 
 def _crop(value: Any) -> Crop:

@@ -14,6 +14,7 @@ from midframe.engine.enrich import Enrichers
 from midframe.engine.loggers import MetricsCsv
 from midframe.engine.module import VFIModule
 from midframe.models import zoo
+from midframe.models.inference import has_bf16_units
 from midframe.models.weights import find_weights
 
 # Keys of conf/trainer that are ours; all others go to lightning.Trainer as they are.
@@ -76,11 +77,16 @@ def build_trainer(cfg: DictConfig, step: int = 0) -> L.Trainer:
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:
-    """Turn "auto" into bf16-mixed where a GPU has it, else into 32-true."""
-    if precision != "auto":
+    """Turn "auto" and "fast" into what Lightning takes.
+
+    Both mean bf16-mixed on a GPU that has it. On a CPU "auto" is 32-true, so that numbers do not
+    depend on the processor; "fast" is bf16-mixed where the processor multiplies bfloat16 itself.
+    """
+    if precision not in ("auto", "fast"):
         return str(precision)
-    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if precision == "fast" and has_bf16_units() else "32-true"
 
 
 def plain(node: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from midframe.picture import training_grid
 
 
 class Pictures(Callback):
-    """After each validation, draw the first samples: overlay, prediction, target, error, flow."""
+    """After each validation, draw samples from all over the set, as `training_grid` does."""
 
     def __init__(self, directory: str, rows: int = 4) -> None:
         self.directory = Path(directory) / "pictures"
@@ -31,7 +31,9 @@ class Pictures(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if trainer.is_global_zero and len(self._grid_rows) < self.rows:
+        spread = max(sum(trainer.num_val_batches) // self.rows, 1)
+        wanted = trainer.is_global_zero and batch_idx % spread == 0
+        if wanted and len(self._grid_rows) < self.rows:
             self._grid_rows.append((outputs["batch"], outputs["pred"]))
 
     @rank_zero_only

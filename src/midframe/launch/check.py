@@ -123,10 +123,11 @@ def _sizes(cfg: DictConfig, model: Any) -> Iterator[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check a training config from a command line: `midframe check model=... data=...`."""
-    return entry.run("train", _report, argv)
+    """Check a training config without running it; returns the exit code."""
+    return entry.run("train", _report, entry.with_recipe(argv))
 
 
 def _report(cfg: DictConfig) -> None:
+    """Raise what `check` finds, or say that there is nothing."""
     check(cfg)
     print(f"ok: model={cfg.model.name} data={cfg.data.name} can be trained")

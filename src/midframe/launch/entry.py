@@ -20,6 +20,9 @@ from midframe.paths import config_dir
 
 USER_ERROR = 2
 INTERRUPTED = 130
+# Without a choice of any of these, a command trains the recipe for a first run.
+_CHOICES = {"model", "data", "loss", "optimizer", "teacher", "experiment"}
+FIRST = "experiment=first"
 
 
 def context_of(target: str) -> int:
@@ -63,6 +66,16 @@ def run(
 
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
     return guarded(main(job))
+
+
+def with_recipe(argv: Sequence[str] | None) -> list[str]:
+    """Add ``experiment=first`` to a command line that chooses no model, data or recipe.
+
+    None stands for the process's own command line.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    chosen = {word.lstrip("+~").split("=")[0] for word in argv if not word.startswith("-")}
+    return list(argv) if chosen & _CHOICES else [*argv, FIRST]
 
 
 def guarded(command: Callable[[], object]) -> int:

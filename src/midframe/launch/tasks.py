@@ -1,4 +1,4 @@
-"""The tasks behind train.py: check, open the run, build, fit, and say what came out."""
+"""The tasks behind train.py and `midframe check`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from midframe.launch.summary import print_end, print_start
 
 def train_main(argv: Sequence[str] | None = None) -> int:
     """Train from a command line; returns the exit code."""
-    return entry.run("train", train, argv)
+    return entry.run("train", train, entry.with_recipe(argv))
 
 
 def train(cfg: DictConfig) -> None:

@@ -40,3 +40,10 @@ def for_inference(model: Interpolator, precision: Precision = "bf16") -> Interpo
             if type(layer) is nn.PReLU:
                 layer.__class__ = RowPReLU
     return fast
+
+
+def has_bf16_units() -> bool | None:
+    """Whether the processor multiplies bfloat16 itself, as far as PyTorch tells; None: unknown."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    known = [check for name in names if (check := getattr(torch.cpu, name, None)) is not None]
+    return any(check() for check in known) if known else None

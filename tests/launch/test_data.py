@@ -1,4 +1,4 @@
-"""Damaged data from the command line: one line that names the file, or skipped and counted."""
+"""Data sets from the command line: sound, packed into shards, damaged."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import fakes
+import numpy as np
 import pytest
 
+from midframe.data.io import write_image
+from midframe.launch.pack import run as pack
 from midframe.launch.tasks import train_main
 
 TINY = [
@@ -42,6 +45,14 @@ def test_sound_data_trains(root: Path) -> None:
     assert train(root) == 0
 
 
+def test_packed_data_set_takes_the_place_of_the_original(root: Path) -> None:
+    out = root.parent / "packed"
+    assert pack(["data=vimeo", f"data.root={root}", f"out={out}"]) == 0
+    for picture in root.glob("sequences/*/*/*.png"):
+        picture.unlink()  # nothing but the shards is left to read
+    assert train(out) == 0
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "other size", "not a picture"])
 def test_damage_is_named_and_stops(
     root: Path, damage: str, capsys: pytest.CaptureFixture[str]
@@ -54,21 +65,13 @@ def test_damage_is_named_and_stops(
         elif damage == "truncated":
             path.write_bytes(path.read_bytes()[:-40])
         elif damage == "other size":
-            fakes_picture(path)
+            write_image(path, np.zeros((20, 24, 3), np.uint8))
         else:
             path.write_bytes(b"hello")
     assert train(root) == 2
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error:")]
     assert any(name in line for name in names)
     assert not list((root.parent / "runs").glob("*/*.ckpt"))
-
-
-def fakes_picture(path: Path) -> None:
-    import numpy as np
-
-    from midframe.data.io import write_image
-
-    write_image(path, np.zeros((20, 24, 3), np.uint8))
 
 
 def test_skipped_samples_are_counted(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
