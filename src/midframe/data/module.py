@@ -61,7 +61,7 @@ class Data:
         times: "fixed" or "any", see `ClipDataset`.
         targets: targets per training sample, see `ClipDataset`.
         split: the layout's name of the training split.
-        workers: processes that load data, or "auto": one less than the cores, 8 at most.
+        workers: processes that load data, or "auto", see `worker_count`.
         seed: from which order and augmentation follow.
         on_error: "raise" or "skip" unreadable clips, see `ClipDataset`.
         val: the fields of `Validation`.
@@ -225,12 +225,18 @@ class Data:
 
 
 def worker_count(workers: int | Literal["auto"], world: int = 1) -> int:
-    """Return the number of loading processes; "auto" leaves the training process a core."""
+    """Return the number of loading processes.
+
+    "auto" leaves the training process a core, and takes none where the cores compute the network
+    themselves and there are only two: a loading process would then cost more than it brings.
+    """
     if workers != "auto":
         return int(workers)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    return max(0, min((cores or 1) // here - 1, 8))
+    share = (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    if share <= 2 and not torch.cuda.is_available():
+        return 0
+    return max(0, min(share - 1, 8))
 
 
 class _Careful(Dataset[Sample]):
