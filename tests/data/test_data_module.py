@@ -168,8 +168,11 @@ def test_prepare_is_handed_the_root_and_describe_says_what_is_read(root):
     assert "7 training clips" in data.describe() and "3 of 3 validation" in data.describe()
 
 
-def test_workers_by_cores(monkeypatch):
-    for cores, world, expected in ((1, 1, 0), (2, 1, 1), (64, 1, 8), (16, 4, 3), (2, 4, 0)):
+@pytest.mark.parametrize("gpu", [False, True])
+def test_workers_by_cores(monkeypatch, gpu):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    of_two = 1 if gpu else 0  # without a GPU the cores compute the network
+    for cores, world, expected in ((1, 1, 0), (2, 1, of_two), (64, 1, 8), (16, 4, 3), (2, 4, 0)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=cores: set(range(n)), False)
         monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
         assert worker_count("auto", world) == expected
