@@ -1,0 +1,86 @@
+"""The commands that the README shows are real ones."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import fakes
+import numpy as np
+import pytest
+import torch
+
+from midframe import cli
+from midframe.data.io import write_image
+from midframe.launch import entry
+from midframe.launch.check import check
+from midframe.launch.evaluate import main as evaluate
+from midframe.models.zoo import create_model, list_models
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+
+
+def commands(start: str) -> list[list[str]]:
+    """Return the arguments of the README's commands that begin so, comments dropped."""
+    lines = re.findall(rf"^(?: {{4}}){re.escape(start)} ?(.*)$", README, re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with what the commands name."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, rng.integers(0, 256, (32, 48, 3), dtype=np.uint8))
+    torch.save(create_model("ifrnet_s").state_dict(), tmp_path / "FILE_OR_RUN")
+    return tmp_path
+
+
+@pytest.mark.parametrize("arguments", commands("python train.py"), ids=" ".join)
+def test_training_commands_pass_the_check(arguments: list[str], folder: Path) -> None:
+    arguments = [a for a in arguments if a != "-m" and "," not in a.split("[")[0]]
+    assert entry.run("train", check, entry.with_recipe(arguments)) == 0
+
+
+@pytest.mark.parametrize("arguments", commands("midframe check"), ids=" ".join)
+def test_check_commands(arguments: list[str], folder: Path) -> None:
+    assert cli.main(["check", *arguments]) == 0
+
+
+@pytest.mark.parametrize("arguments", commands("python evaluate.py"), ids=" ".join)
+def test_evaluation_commands(arguments: list[str], folder: Path) -> None:
+    fakes.middlebury(folder / "DIR")
+    assert evaluate([*arguments, "threads=1", "limit=2"]) == 0
+
+
+@pytest.mark.parametrize("arguments", commands("midframe interpolate"), ids=" ".join)
+def test_interpolation_commands(arguments: list[str], folder: Path) -> None:
+    assert cli.main(["interpolate", *arguments]) == 0
+    assert len(list((folder / "between" / "frames").iterdir())) == 9
+
+
+@pytest.mark.parametrize("arguments", commands("midframe pack"), ids=" ".join)
+def test_packing_commands(arguments: list[str], folder: Path) -> None:
+    fakes.vimeo_triplets(folder / "DIR")
+    arguments = [a.replace("out=DIR", "out=PACKED") for a in arguments]
+    assert cli.main(["pack", *arguments]) == 0
+    assert (folder / "PACKED").is_dir()
+
+
+def test_models_are_listed_in_table_and_command(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["models"]) == 0
+    shown = capsys.readouterr().out
+    for name in list_models():
+        assert name in shown and f"| `{name}` |" in README
+
+
+def test_every_subcommand_is_in_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    usage = capsys.readouterr().out
+    for word in ("train", "evaluate", "check", "interpolate", "pack", "models", "bench"):
+        assert f"  {word} " in usage
+    assert cli.main(["nonsense"]) == 2
