@@ -2,7 +2,7 @@
 
 import sys
 
-from midframe.launch.evaluate import main
+from midframe.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["evaluate", *sys.argv[1:]]))

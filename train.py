@@ -2,7 +2,7 @@
 
 import sys
 
-from midframe.launch.tasks import train_main
+from midframe.cli import main
 
 if __name__ == "__main__":
-    sys.exit(train_main())
+    sys.exit(main(["train", *sys.argv[1:]]))

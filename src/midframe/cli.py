@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -22,6 +23,9 @@ OVERRIDES are Hydra's: group=choice, key=value, ~key; `midframe train --help` sh
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
+    # Before torch is imported: by default its threads spin while they wait for each other, and one
+    # other busy process makes a training step ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     commands: dict[str, Callable[[list[str]], int]] = {
         "train": _train,
         "evaluate": _evaluate,
@@ -39,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"midframe {version('midframe')}")
         return 0
+    if args[0] not in commands and "LOCAL_RANK" in os.environ:
+        args.insert(0, "train")  # the trainer starts its other ranks with the overrides alone
     if args[0] not in commands:
         print(f"error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
