@@ -23,9 +23,6 @@ OVERRIDES are Hydra's: group=choice, key=value, ~key; `midframe train --help` sh
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
-    # Before torch is imported: by default its threads spin while they wait for each other, and one
-    # other busy process makes a training step ten times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     commands: dict[str, Callable[[list[str]], int]] = {
         "train": _train,
         "evaluate": _evaluate,
