@@ -24,6 +24,10 @@ def test_wheel_carries_its_configs_and_trains(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("midframe-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"midframe/conf/train.yaml", "midframe/conf/model/ifrnet_s.yaml"} <= names
+    shipped = {name for name in names if name.startswith("midframe/conf/")}
+    groups = [p for p in (ROOT / "conf").iterdir() if p.name != "local"]
+    files = [f for p in groups for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file()]
+    assert shipped == {f"midframe/{f.relative_to(ROOT)}" for f in files}
     assert not any("__pycache__" in name or name.startswith("tests") for name in names)
 
     site = tmp_path / "site"

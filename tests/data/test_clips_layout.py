@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 from footage import pan, texture, write_video
 
 from midframe.data.io import write_image
 from midframe.data.layouts.clips import clips
+from midframe.data.shards import aside_of
 from midframe.data.shots import Cutting, Shot, cut_clips, hold_out
 from midframe.errors import UserError
 from midframe.video.media import read_video
@@ -163,6 +168,43 @@ def test_a_stop_while_decoding_leaves_no_half_video(tmp_path, monkeypatch):
     assert [p.name[:5] for p in cache.iterdir()] == ["a.mkv"]  # the first is kept
     monkeypatch.undo()
     assert len(_all(tmp_path / "in", cache)) == 20
+
+
+def test_what_killed_processes_left_is_deleted_when_cutting(tmp_path):
+    path, cache = _video(tmp_path / "a.mkv", 0), tmp_path / "cache"
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    dead, live, elsewhere = (
+        cache / f"b.mkv-0123.{owner}.part"
+        for owner in (
+            aside_of(Path("x")).name.split(".")[1].replace(str(os.getpid()), str(gone.pid)),
+            aside_of(Path("x")).name.split(".")[1],
+            f"another-host-{gone.pid}",
+        )
+    )
+    for folder in (dead, live, elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "shot-0000.bin").write_bytes(b"half")
+    _all(path, cache)
+    assert not dead.exists() and live.exists() and elsewhere.exists()
+
+
+def test_a_picture_replaced_by_one_of_the_same_length_is_decoded_anew(tmp_path):
+    folder, frames = tmp_path / "in/walk", pan(0, STEADY)
+    for i, frame in enumerate(frames):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_image(folder / f"{i:02}.bmp", frame)
+    first = _all(tmp_path / "in", tmp_path / "cache")
+    time = (folder / "00.bmp").stat().st_mtime_ns
+    write_image(folder / "00.bmp", 255 - frames[0])
+    os.utime(folder / "00.bmp", ns=(time, time + 1_000_000_000))
+    second = _all(tmp_path / "in", tmp_path / "cache")
+    assert {c.frames[0].path for c in first}.isdisjoint(c.frames[0].path for c in second)
+
+
+def test_a_wrong_option_is_named_as_it_is_given(tmp_path):
+    with pytest.raises(UserError, match=r"data\.layout\.gap=1, data\.layout\.stride=1"):
+        clips(tmp_path, "train", cache=tmp_path, gap=1)
 
 
 def test_a_damaged_cache_is_named(tmp_path):

@@ -31,16 +31,41 @@ def test_vimeo_triplets_without_flow(tmp_path):
     assert all(not c.flow for c in vimeo.triplets(tmp_path, "train", 1))
 
 
-def test_vimeo_entries_that_are_not_there_are_reported(tmp_path, caplog):
-    fakes.vimeo_triplets(tmp_path, train=4)
-    with (tmp_path / "tri_trainlist.txt").open("a") as file:
-        file.write("00009/0001\n00001/0999\n")
+@pytest.mark.parametrize("layout", ["triplets", "septuplets", "gopro", "adobe240", "middlebury"])
+def test_listed_entries_that_are_not_there_are_an_error_or_counted(tmp_path, caplog, layout):
+    read, write, split, there, absent, listed = {
+        "triplets": (vimeo.triplets, fakes.vimeo_triplets, "train", 4, "00009/0001", 6),
+        "septuplets": (vimeo.septuplets, fakes.vimeo_septuplets, "train", 4, "00009/0001", 6),
+        "gopro": (gopro.clips, fakes.gopro, "test", 2, gopro.VIDEOS["test"][1], 11),
+        "adobe240": (adobe240.clips, fakes.adobe240, "test", 2, adobe240.TEST[1], 8),
+        "middlebury": (
+            middlebury.other,
+            lambda root: fakes.middlebury(root, 4),
+            "test",
+            4,
+            "Grove3",
+            12,
+        ),
+    }[layout]
+    write(tmp_path)
+    for path in tmp_path.glob("*_trainlist.txt"):
+        path.write_text(path.read_text() + "00009/0001\n00001/0999\n")
+    count = listed - there if split == "train" or layout == "middlebury" else listed - 1
+    with pytest.raises(UserError, match=f"{count} of {listed} .*{absent}.*data.on_error=skip"):
+        read(tmp_path, split, 1, on_error="raise")
     with caplog.at_level(logging.WARNING):
-        assert len(vimeo.triplets(tmp_path, "train", 1)) == 4
-    assert "2 of 6" in caplog.text and "00009/0001" in caplog.text
+        found = read(tmp_path, split, 1, on_error="skip")
+    assert (len(found), found.missing) == (there, count)
+    assert f"{count} of {listed}" in caplog.text and absent in caplog.text
+    with pytest.raises(UserError, match="on_error=drop"):
+        read(tmp_path, split, 1, on_error="drop")
+
+
+def test_a_list_without_any_entry_that_is_there_is_an_error(tmp_path):
+    fakes.vimeo_triplets(tmp_path)
     (tmp_path / "tri_trainlist.txt").write_text("00009/0001\n")
     with pytest.raises(UserError, match="none of the 1 listed"):
-        vimeo.triplets(tmp_path, "train", 1)
+        vimeo.triplets(tmp_path, "train", 1, on_error="skip")
 
 
 def test_vimeo_septuplets(tmp_path):
@@ -53,19 +78,19 @@ def test_vimeo_septuplets(tmp_path):
 
 def test_gopro(tmp_path):
     fakes.gopro(tmp_path, train=2, frames=18)
-    clips = gopro.clips(tmp_path, "train", 1)
+    clips = gopro.clips(tmp_path, "train", 1, on_error="skip")
     assert len(clips) == 4  # 18 frames hold the clips 0..8 and 8..16
     assert [_name(f)[-10:] for f in clips[1].frames[::8]] == ["000055.png", "000063.png"]
     assert (clips[0].inputs, clips[0].targets) == ((0, 8), (1, 2, 3, 4, 5, 6, 7))
     assert len({c.id for c in clips}) == 4 and len({c.group for c in clips}) == 2
-    four = gopro.clips(tmp_path, "train", 2, factor=4)
+    four = gopro.clips(tmp_path, "train", 2, factor=4, on_error="skip")
     assert (four[0].inputs, four[0].targets) == ((0, 4, 8, 12), (5, 6, 7))
     np.testing.assert_allclose([four[0].time(i) for i in (0, 5, 12)], [-1, 0.25, 2])
 
 
 def test_gopro_below_train_and_test(tmp_path):
     fakes.frame_folder(tmp_path / "test" / gopro.VIDEOS["test"][0], 9)
-    assert len(gopro.clips(tmp_path, "test", 1)) == 1
+    assert len(gopro.clips(tmp_path, "test", 1, on_error="skip")) == 1
 
 
 def test_gopro_split_is_the_published_one(shared_data):
@@ -77,7 +102,8 @@ def test_gopro_split_is_the_published_one(shared_data):
 
 def test_adobe240(tmp_path):
     fakes.adobe240(tmp_path)
-    train, test = adobe240.clips(tmp_path, "train", 1), adobe240.clips(tmp_path, "test", 1)
+    train = adobe240.clips(tmp_path, "train", 1)
+    test = adobe240.clips(tmp_path, "test", 1, on_error="skip")
     assert {c.group for c in train} == {"GOPR9640", "GOPR9641"}
     assert {c.group for c in test} == {"720p_240fps_1"}
     (tmp_path / "train_list.txt").write_text("GOPR9641.mp4\n\n")
@@ -163,6 +189,6 @@ def test_frames_are_ordered_by_number(tmp_path):
     folder = tmp_path / gopro.VIDEOS["test"][0]
     for i in range(12):
         fakes.write_image(folder / f"frame_{i}.png", fakes.moving(i))
-    (clip,) = gopro.clips(tmp_path, "test", 1)
+    (clip,) = gopro.clips(tmp_path, "test", 1, on_error="skip")
     assert isinstance(clip.frames[2], ImageFile)
     assert [_name(f).split("_")[-1] for f in clip.frames] == [f"{i}.png" for i in range(9)]

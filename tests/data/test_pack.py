@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import fakes
 import numpy as np
 import pytest
 
 from midframe.data import pack as packing
+from midframe.data.layouts import vimeo
 from midframe.data.pack import pack_clips
-from midframe.data.records import Box, Clip
+from midframe.data.records import Box, Clip, Listing
 from midframe.data.shards import open_packed
 from midframe.errors import UserError
 from midframe.launch.pack import run
@@ -129,6 +131,72 @@ def test_an_unreadable_frame_is_named_or_its_clips_are_left_out(tmp_path):
     assert _numbers(tmp_path / "b") == [[i, i + 1, i + 2] for i in (0, 1, 5, 6, 7, 8)]
 
 
+@pytest.mark.parametrize("bad", [0, 1])
+def test_skip_survives_a_damaged_beginning(tmp_path, monkeypatch, bad):
+    """The first frames say how big shards get; a missing one does not even have a size."""
+    faults = range(bad + 1)
+    FAULTS.update(dict.fromkeys(faults, UserError))
+    monkeypatch.setattr(Numbered, "size", _size_unless_missing)
+    with pytest.raises(UserError, match="frame-0.png"):
+        pack_clips({"train": _windows(9)}, tmp_path / "a", context=1)
+    options = {"context": 1, "shard_bytes": 5 * FRAME}
+    done = pack_clips({"train": _windows(9)}, tmp_path / "b", on_error="skip", **options)
+    assert (done.clips, done.skipped) == (8 - bad, 1 + bad) and done.shards > 1
+    assert _numbers(tmp_path / "b") == [[i, i + 1, i + 2] for i in range(bad + 1, 9)]
+
+
+def _size_unless_missing(frame: Numbered) -> tuple[int, int]:
+    if frame.number in FAULTS:
+        raise UserError(f"frame-{frame.number}.png: no such file")
+    return 8, 6
+
+
+def test_what_raise_has_stopped_goes_on_with_skip(tmp_path):
+    FAULTS[12] = UserError
+    clips, options = {"train": _windows(20)}, {"context": 1, "shard_bytes": 5 * FRAME}
+    with pytest.raises(UserError, match="frame-12.png"):
+        pack_clips(clips, tmp_path, **options)
+    finished = len(list(tmp_path.rglob("shard-*.json")))
+    READ.clear()
+    done = pack_clips(clips, tmp_path, on_error="skip", **options)
+    assert finished > 0 and done.shards - done.written == finished
+    assert (done.clips, done.skipped) == (17, 3) and 0 not in READ
+
+
+def test_raise_takes_no_pack_that_lacks_something(tmp_path):
+    FAULTS[12] = UserError
+    clips, options = {"train": _windows(20)}, {"context": 1, "shard_bytes": 5 * FRAME}
+    pack_clips(clips, tmp_path, on_error="skip", **options)
+    with pytest.raises(UserError, match="frame-12.png"):
+        pack_clips(clips, tmp_path, **options)
+    assert len(open_packed(tmp_path, "train")) == 17  # as it was
+    FAULTS.clear()  # mended
+    done = pack_clips(clips, tmp_path, **options)
+    assert (done.clips, done.skipped, done.written) == (20, 0, 1)
+    assert _numbers(tmp_path) == [[i, i + 1, i + 2] for i in range(20)]
+
+
+def test_a_data_set_that_has_moved_is_the_same(tmp_path, monkeypatch):
+    def pack(root):
+        clips = {"train": vimeo.triplets(root, "train")}
+        return pack_clips(clips, tmp_path / "out", context=1, root=root)
+
+    fakes.vimeo_triplets(tmp_path / "a/vimeo")
+    assert pack(tmp_path / "a/vimeo").written == 1
+    monkeypatch.chdir(tmp_path / "a")
+    assert pack(Path("vimeo")).written == pack("./vimeo").written == 0
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert pack(tmp_path / "b/vimeo").written == 0
+    with pytest.raises(UserError, match="another pack"):
+        clips = {"train": vimeo.triplets(tmp_path / "b/vimeo", "train")}
+        pack_clips(clips, tmp_path / "out", context=1)  # of files in another place
+
+
+def test_entries_that_are_not_there_are_counted(tmp_path):
+    clips = {"train": Listing(_windows(4), missing=2)}
+    assert pack_clips(clips, tmp_path, context=1, on_error="skip").skipped == 2
+
+
 def test_the_order_of_writing_is_pixels_table_index(tmp_path, monkeypatch):
     """Whatever moment the power goes, what is there under its name is whole."""
     order = []
@@ -148,5 +216,7 @@ def test_the_command_packs_what_its_config_says(tmp_path, monkeypatch, capsys):
     clips = open_packed(tmp_path / "packed", "train")
     assert len(clips) == 6
     assert all(len(clip.flow) == 1 for clip in clips)
+    again = [*size, "data.layout.val_scenes=2", "out=packed", "data.on_error=skip"]
+    assert run(again) == 0 and "(2 were there already)" in capsys.readouterr().out
     assert run([*size, "data.layout.val_scenes=3", "out=packed"]) == 2
     assert "another pack" in capsys.readouterr().err

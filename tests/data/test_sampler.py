@@ -62,10 +62,22 @@ def test_a_batch_that_cannot_be_shared_names_ones_that_can():
 def test_evaluation_visits_every_clip_once(world, limit):
     samplers = [EvalSampler(13, 3, rank, world, limit) for rank in range(world)]
     seen = sorted(t.index for s in samplers for batch in s for t in batch)
-    assert len(seen) == len(set(seen)) == min(limit or 13, 13)
+    count = min(limit or 13, 13)
+    assert len(set(seen)) == count and len(seen) == max(count, world)
     assert all(len(list(s)) == len(s) for s in samplers)
     if limit is None:
         assert seen == list(range(13))
+
+
+def test_no_rank_is_left_without_a_batch():
+    """One without would not validate, and the others wait for it; rows are kept by clip."""
+    shares = [list(EvalSampler(2, 4, rank, 4)) for rank in range(4)]
+    assert [[t.index for t in batch] for (batch,) in shares] == [[0], [1], [0], [0]]
+
+
+def test_a_wrong_option_is_named_as_it_is_given():
+    with pytest.raises(UserError, match=r"data\.val\.batch=0, data\.val\.limit=None"):
+        EvalSampler(2, 0)
 
 
 def test_a_limit_is_spread_over_the_data_set():

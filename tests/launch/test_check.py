@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -41,6 +42,9 @@ def test_every_data_set_fits_ifrnet(data: str) -> None:
         (["loss.terms.charbonnier.weight=0", "loss=charbonnier"], "no term with a weight"),
         (["trainer.max_steps=abc"], "trainer.max_steps=abc must be a whole number"),
         (["trainer.max_steps=0"], "from 1 on"),
+        (["trainer.max_steps=null"], "both null"),
+        (["data.crop=abc"], "data.crop=abc must be a whole number of pixels"),
+        (["trainer=cpu", "trainer.devices=[0,1]", "data.global_batch=3"], "data.global_batch=4"),
         (["optimizer.lr=-1"], "optimizer.lr=-1 must be a positive number"),
         (["data.global_batch=5", "trainer.accumulate_grad_batches=2"], "set data.global_batch=4"),
         (["data.context=0"], "data.context=0 gives 0"),
@@ -51,6 +55,12 @@ def test_every_data_set_fits_ifrnet(data: str) -> None:
 def test_mistakes_are_named(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         check(composed("data=synthetic", *overrides))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_recipe_without_a_gpu_is_named() -> None:
+    with pytest.raises(UserError, match="trainer=cpu"):
+        check(composed("data=synthetic", "trainer=gpu"))
 
 
 def test_term_without_its_field_is_named() -> None:

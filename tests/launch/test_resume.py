@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from csv import DictReader
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def state_of(runs: Path) -> dict[str, object]:
     return torch.load(directory / "last.ckpt", weights_only=True)
 
 
+def rows_of(runs: Path) -> dict[int, dict[str, str]]:
+    """Rows of metrics.csv by step, without how fast it was."""
+    (path,) = runs.glob("*/metrics.csv")
+    with path.open() as file:
+        rows = [
+            {k: v for k, v in row.items() if "samples_per_s" not in k} for row in DictReader(file)
+        ]
+    assert len({row["step"] for row in rows}) == len(rows)
+    return {int(row.pop("step")): row for row in rows}
+
+
 def wait_for_step(runs: Path, step: int) -> None:
     """Wait until the run has written a checkpoint at or after ``step``."""
     deadline = time.monotonic() + 240
@@ -73,7 +85,12 @@ def assert_same(a: object, b: object, where: str = "") -> None:
         assert a == b, where
 
 
-@pytest.mark.parametrize("extra", [[], ["callbacks=[default,ema]"]], ids=["plain", "ema"])
+# The second is what people run: labels computed on the fly, averaging, clipping, accumulation.
+REAL = ["callbacks=[default,ema]", "teacher=dis", "loss=quick", "data.layout.flow=false"]
+REAL += ["trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=1", "data.workers=1"]
+
+
+@pytest.mark.parametrize("extra", [[], REAL], ids=["plain", "real"])
 def test_killed_run_ends_bit_identical(tmp_path: Path, extra: list[str]) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir(), killed.mkdir()
@@ -91,11 +108,22 @@ def test_killed_run_ends_bit_identical(tmp_path: Path, extra: list[str]) -> None
     first, second = state_of(whole), state_of(killed)
     for key in ("global_step", "state_dict", "optimizer_states", "lr_schedulers"):
         assert_same(first[key], second[key], key)
-    if extra:
+    if REAL[0] in extra:
         assert_same(first["current_model_state"], second["current_model_state"], "current")
 
+    assert rows_of(killed) == rows_of(whole), "metrics.csv lost or repeated something"
     (directory,) = (p for p in killed.iterdir() if p.is_dir())
     record = json.loads((directory / "run.json").read_text())
     assert record["status"] == "finished" and record["resumes"] == 1
-    steps = [int(x.split(",")[0]) for x in (directory / "metrics.csv").read_text().split()[1:]]
-    assert steps == sorted(set(steps)), "a resumed run repeats rows of metrics.csv"
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for_step(tmp_path, 4)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Traceback" not in output
+    assert "the same command continues" in output
+    (directory,) = (p for p in tmp_path.iterdir() if p.is_dir())
+    assert json.loads((directory / "run.json").read_text())["status"] == "interrupted"
+    assert "resumed at step" in finish(start(tmp_path))

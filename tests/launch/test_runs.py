@@ -13,6 +13,11 @@ from midframe.errors import UserError
 from midframe.launch.runs import identity, newest_checkpoint, open_run
 
 
+@pytest.fixture(autouse=True)
+def _no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIDFRAME_RUN", "")  # restored afterwards
+
+
 def config(runs: Path, **changes: object) -> DictConfig:
     base = {
         "name": "a-b",
@@ -21,6 +26,8 @@ def config(runs: Path, **changes: object) -> DictConfig:
         "paths": {"runs": str(runs)},
         "run": {"dir": None, "id": None, "step": None},
         "callbacks": {"best": {"x": 1}},
+        "trainer": {"max_steps": 100},
+        "model": {"net": {"_target_": "a.B", "size": "S", "init": "he"}},
     }
     return OmegaConf.create({**base, **changes})
 
@@ -84,6 +91,49 @@ def test_resume_from_nonsense_says_so(tmp_path: Path, what: str) -> None:
         path.write_bytes(b"not a checkpoint")
     with pytest.raises(UserError, match="x.ckpt"):
         open_run(config(tmp_path, resume=str(path)))
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    first = open_run(config(tmp_path, run={"dir": str(tmp_path / "x")}))
+    save(first.dir / "last.ckpt", 40)
+    first.close("interrupted")
+    other = {"net": {"_target_": "a.B", "size": "L"}}
+    with pytest.raises(UserError, match="another model"):
+        open_run(config(tmp_path, run={"dir": str(tmp_path / "x")}, model=other))
+    with pytest.raises(UserError, match="another model"):
+        ema = {"ema": {"decay": 0.9}}
+        open_run(config(tmp_path, resume=str(first.dir), callbacks=ema))
+    same = open_run(config(tmp_path, resume=str(first.dir)))
+    assert same.step == 40
+
+
+def test_a_finished_run_is_continued_only_with_more_steps(tmp_path: Path) -> None:
+    first = open_run(config(tmp_path))
+    save(first.dir / "last.ckpt", 100)
+    first.save(metrics={"val/psnr": 31.0})
+    first.close("finished")
+    with pytest.raises(UserError, match="higher trainer.max_steps"):
+        open_run(config(tmp_path, resume=str(first.dir)))
+    more = open_run(config(tmp_path, resume=str(first.dir), trainer={"max_steps": 200}))
+    assert more.step == 100 and more.record["metrics"] == {"val/psnr": 31.0}
+
+
+def test_starting_anew_in_a_chosen_directory_keeps_the_old_checkpoint_aside(
+    tmp_path: Path,
+) -> None:
+    first = open_run(config(tmp_path, run={"dir": str(tmp_path / "x")}))
+    save(first.dir / "last.ckpt", 40)
+    first.close("interrupted")
+    anew = open_run(config(tmp_path, run={"dir": str(tmp_path / "x")}, resume="never"))
+    assert anew.checkpoint is None and (tmp_path / "x" / "last.earlier").is_file()
+    assert newest_checkpoint(tmp_path / "x") == (None, 0)
+
+
+def test_a_foreign_rank_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.delenv("MIDFRAME_RUN", raising=False)
+    with pytest.raises(UserError, match="start one process"):
+        open_run(config(tmp_path))
 
 
 def test_record_is_json_with_versions(tmp_path: Path) -> None:

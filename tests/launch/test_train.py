@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -148,17 +147,17 @@ def test_training_reads_the_batches_that_the_seed_says(
 
 
 def test_accumulation_equals_the_whole_batch(tmp_path: Path) -> None:
-    overrides = ["loss=l2", "data.augment=null", "trainer.max_steps=2"]
+    # Plain gradient descent at a large rate: the weights move by what the gradients are.
+    overrides = ["loss=l2", "data.augment=null", "trainer.max_steps=2", "optimizer.lr=1"]
+    overrides += ["~optimizer.build.betas", "optimizer.build._target_=torch.optim.SGD"]
     assert train(tmp_path / "a", *overrides) == 0
     assert train(tmp_path / "b", *overrides, "trainer.accumulate_grad_batches=2") == 0
     states = [
         torch.load(only_run(tmp_path / x) / "last.ckpt", weights_only=True)["state_dict"]
         for x in "ab"
     ]
-    for name, value in states[0].items():
-        # Adam's first steps have the size of the rate whatever the gradient: compare loosely.
-        assert torch.allclose(value, states[1][name], atol=3e-4), name
-    assert math.isfinite(float(states[0]["model.decoder1.convblock.2.bias"].sum()))
+    moved = [float((value - states[1][name]).abs().max()) for name, value in states[0].items()]
+    assert max(moved) < 1e-6
 
 
 @pytest.mark.parametrize("debug", ["one_batch", "profile"])

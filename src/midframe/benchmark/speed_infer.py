@@ -55,7 +55,7 @@ def bench_infer(
         ways = _ways(base, compile)
         with torch.inference_mode():
             result = {
-                "kind": "infer",
+                "benchmark": "infer",
                 "model": model if isinstance(model, str) else type(model).__name__,
                 "size": list(size),
                 "threads": torch.get_num_threads(),

@@ -53,7 +53,8 @@ class Data:
     Args:
         name: for logs and results.
         layout: ``layout(root, split, context) -> list[Clip]``.
-        root: the folder of the data set; None for layouts that need no files.
+        root: the folder of the data set, ``~`` stands for the home folder; None for layouts that
+            need no files.
         context: frames on each side of the gap, as the model takes them.
         global_batch: samples per step over all devices and micro batches.
         crop: the training crop's side or (height, width); None for whole frames.
@@ -65,7 +66,6 @@ class Data:
         seed: from which order and augmentation follow.
         on_error: "raise" or "skip" unreadable clips, see `ClipDataset`.
         val: the fields of `Validation`.
-        prepare: called with the root before first use, such as decoding videos once.
     """
 
     def __init__(
@@ -85,7 +85,6 @@ class Data:
         seed: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
         val: Mapping[str, Any] | None = None,
-        prepare: Callable[[Path], object] | None = None,
     ) -> None:
         if workers != "auto" and (not isinstance(workers, int) or workers < 0):
             raise UserError(f"data.workers={workers}: give 0, a positive number or auto")
@@ -93,7 +92,7 @@ class Data:
             raise UserError(f"seed={seed}: give a number from 0 on")
         self.name = name
         self.layout = layout
-        self.root = Path(root) if root is not None else Path()
+        self.root = None if root is None else Path(root).expanduser()
         self.context = context
         self.global_batch = global_batch
         self.crop = _crop(crop)
@@ -106,22 +105,17 @@ class Data:
         self.on_error = on_error
         fields = _known(val or {}, Validation, "data.val")
         self.val = Validation(**{**fields, "crop": _crop(fields.get("crop"))})
-        self._prepare = prepare
         self._clips: dict[str, list[Clip]] = {}
-
-    def prepare(self) -> None:
-        """Make what the layout reads, where it has to be made first; quick when it is there."""
-        if self._prepare is not None:
-            self._prepare(self.root)
 
     def clips(self, split: str) -> list[Clip]:
         """Return the clips of a split, indexed once; `UserError` where there is none."""
         if split not in self._clips:
-            packed = self.root != Path() and is_packed(self.root)
+            packed = self.root is not None and is_packed(self.root)
             read = open_packed if packed else self.layout
-            found = read(self.root, split, self.context)
+            found = read(self.root or Path(), split, self.context)
             if not found:
-                raise UserError(f"data {self.name}: the split '{split}' of {self.root} has no clip")
+                where = "" if self.root is None else f" of {self.root}"
+                raise UserError(f"data {self.name}: the split '{split}'{where} has no clip")
             self._clips[split] = found
         return self._clips[split]
 
@@ -152,9 +146,14 @@ class Data:
 
     @property
     def skipped(self) -> int:
-        """Samples so far that were taken from another clip because theirs could not be read."""
+        """How much could not be read so far.
+
+        Entries of a list that are not there, over the splits in use, and samples that were taken
+        from another clip because theirs is damaged.
+        """
+        missing = sum(getattr(clips, "missing", 0) for clips in self._clips.values())
         sets = (self.__dict__.get(name) for name in ("train_set", "val_set"))
-        return sum(one.skipped for one in sets if one is not None)
+        return missing + sum(one.skipped for one in sets if one is not None)
 
     def train_loader(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from midframe.data.shards import (
     VERSION,
     ShardWriter,
     read_json,
+    remove_leftovers,
     write_json,
 )
 from midframe.errors import UserError
@@ -30,7 +32,7 @@ class Packed:
 
     Attributes:
         clips: stored, over all splits.
-        skipped: left out because a file of theirs could not be read.
+        skipped: left out because a file of theirs could not be read, or is not there at all.
         written: shards made by this call; the others were there already.
         shards: in all.
     """
@@ -51,11 +53,19 @@ class _Part:
 
 @dataclass
 class _Plan:
-    """Which source goes where; follows from the clips alone, so that a later run agrees."""
+    """Which source goes where; follows from clips and ``pixels`` alone, so a later run agrees.
+
+    Attributes:
+        parts: one per shard.
+        frames: the number of each frame.
+        flows: the number of each flow field.
+        pixels: of the first frame that can be read, by which shards are filled.
+    """
 
     parts: list[_Part]
     frames: dict[Source, int]
     flows: dict[Source, int]
+    pixels: int = 0
 
 
 def pack_clips(
@@ -64,6 +74,7 @@ def pack_clips(
     *,
     context: int,
     name: str = "",
+    root: str | Path | None = None,
     shard_bytes: int = _SHARD_BYTES,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> Packed:
@@ -76,15 +87,19 @@ def pack_clips(
         out: a new folder, or one that an interrupted call with the same clips left.
         context: frames on each side of the gap that the clips were made for.
         name: of the data set.
+        root: the folder of the data set; a pack begun from it may be continued after it has moved.
         shard_bytes: size of a shard, about.
-        on_error: "skip" leaves out clips with an unreadable file and counts them.
+        on_error: "skip" leaves out clips with an unreadable file and counts them. A pack that
+            "raise" has stopped may be continued with "skip"; with "raise" again, shards with
+            something left out are written anew.
 
     Raises:
         UserError: if a file cannot be read, or ``out`` holds something else.
     """
     out = Path(out)
-    plans = {split: _plan(clips, shard_bytes) for split, clips in clips_by_split.items()}
-    digest = _fingerprint(clips_by_split, context, shard_bytes, on_error)
+    plans = {s: _plan(clips, shard_bytes, on_error) for s, clips in clips_by_split.items()}
+    sizes = [plan.pixels for plan in plans.values()]
+    digest = _fingerprint(clips_by_split, root, context, shard_bytes, sizes)
     head = {"kind": "pack", "version": VERSION, "name": name, "context": context}
     head |= {"splits": list(plans), "fingerprint": digest}
     _claim(out, head)
@@ -93,25 +108,23 @@ def pack_clips(
         for split, plan in plans.items():
             folder = out / split
             folder.mkdir(exist_ok=True)
+            remove_leftovers(folder)
             for number, part in enumerate(plan.parts):
                 written += _write_part(folder, number, part, on_error, bar)
             kept += _write_index(folder, plan, clips_by_split[split])
     write_json(out / PACK, {**head, "complete": True})
-    total = sum(len(clips) for clips in clips_by_split.values())
+    total = sum(len(clips) + getattr(clips, "missing", 0) for clips in clips_by_split.values())
     if kept < total:
         _log.warning("%s: %d of %d clips left out, see the log", out, total - kept, total)
     return Packed(kept, total - kept, written, sum(len(plan.parts) for plan in plans.values()))
 
 
-def _plan(clips: Sequence[Clip], shard_bytes: int) -> _Plan:
+def _plan(clips: Sequence[Clip], shard_bytes: int, on_error: str) -> _Plan:
     parts = [_Part()]
-    plan = _Plan(parts, {}, {})
+    pixels = _first_pixels(clips, on_error)  # of one frame: a plan must not open every file
+    plan = _Plan(parts, {}, {}, pixels)
     room = shard_bytes
-    sizes: tuple[int, int] | None = None
     for clip in clips:
-        if sizes is None:
-            sizes = clip.frames[0].size()
-        pixels = sizes[0] * sizes[1]  # of the first clip: a plan must not open every file
         if room <= 0:
             parts.append(_Part())
             room = shard_bytes
@@ -128,14 +141,41 @@ def _plan(clips: Sequence[Clip], shard_bytes: int) -> _Plan:
     return plan
 
 
-def _fingerprint(clips_by_split: Mapping[str, Sequence[Clip]], *settings: Any) -> str:
+def _first_pixels(clips: Sequence[Clip], on_error: str) -> int:
+    """Return height times width of the first frame that can be read; 0 where none can."""
+    for frame in (frame for clip in clips for frame in clip.frames):
+        try:
+            height, width = frame.size()
+            return height * width
+        except UserError:
+            if on_error != "skip":
+                raise
+    return 0
+
+
+def _fingerprint(
+    clips_by_split: Mapping[str, Sequence[Clip]], root: str | Path | None, *settings: Any
+) -> str:
     digest = hashlib.sha256(repr(settings).encode())
     for split, clips in clips_by_split.items():
         digest.update(f"{split} {len(clips)}\n".encode())
         for clip in clips:
             digest.update(f"{clip.id} {clip.inputs} {clip.targets} {len(clip.frames)}".encode())
-            digest.update(f"{sorted(clip.flow)} {clip.frames[0]!r}\n".encode())
+            digest.update(f"{sorted(clip.flow)} {_describe(clip.frames[0], root)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _describe(source: Source, root: str | Path | None) -> str:
+    """Return what tells a source from others; files below ``root`` by their place in it."""
+    path = getattr(source, "path", None)
+    if path is None:
+        return repr(source)
+    # no links are followed: a picture that is a link is known by its own name
+    place = Path(os.path.abspath(path))  # noqa: PTH100
+    top = Path(os.path.abspath(root)) if root is not None else None  # noqa: PTH100
+    if top is not None and place.is_relative_to(top):
+        place = place.relative_to(top)
+    return f"{type(source).__name__} {place.as_posix()} {getattr(source, 'offset', 0)}"
 
 
 def _claim(out: Path, head: dict[str, Any]) -> None:
@@ -160,7 +200,7 @@ def _claim(out: Path, head: dict[str, Any]) -> None:
 def _write_part(folder: Path, number: int, part: _Part, on_error: str, bar: _Bar) -> bool:
     """Write one shard and its table, unless both are there; returns whether it was written."""
     shard, table = folder / f"shard-{number:05d}.bin", folder / f"shard-{number:05d}.json"
-    if _is_done(shard, table):
+    if _is_done(shard, table, on_error):
         bar.advance(len(part.frames) + len(part.flows))
         return False
     frames: list[Any] = []
@@ -186,10 +226,12 @@ def _write_part(folder: Path, number: int, part: _Part, on_error: str, bar: _Bar
     return True
 
 
-def _is_done(shard: Path, table: Path) -> bool:
+def _is_done(shard: Path, table: Path, on_error: str) -> bool:
     if not (shard.is_file() and table.is_file()):
         return False
-    return shard.stat().st_size == read_json(table, "shard")["bytes"]
+    content = read_json(table, "shard")
+    lacking = None in content["frames"] or None in content["flows"]
+    return shard.stat().st_size == content["bytes"] and (on_error == "skip" or not lacking)
 
 
 def _write_index(folder: Path, plan: _Plan, clips: Sequence[Clip]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -58,6 +59,19 @@ class Clip:
         middle = len(self.inputs) // 2
         start, end = self.inputs[middle - 1], self.inputs[middle]
         return (index - start) / (end - start)
+
+
+class Listing(list[Clip]):
+    """Clips by a list, some of whose entries may have been left out.
+
+    Args:
+        clips: those that are there.
+        missing: entries of the list that are not there.
+    """
+
+    def __init__(self, clips: Iterable[Clip] = (), missing: int = 0) -> None:
+        super().__init__(clips)
+        self.missing = missing
 
 
 @dataclass

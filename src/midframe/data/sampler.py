@@ -83,6 +83,8 @@ class EvalSampler(Sampler[list[Ticket]]):
     """Batch sampler that visits every clip once over all ranks, in order and without padding.
 
     Ranks may get different numbers of batches, so nothing may wait for the others between them.
+    With fewer clips than ranks, those left empty-handed read clip 0 once more: a rank without any
+    batch would not validate, and the others wait for it. Rows are kept by id, so it counts once.
 
     Args:
         length: number of clips.
@@ -96,11 +98,13 @@ class EvalSampler(Sampler[list[Ticket]]):
         self, length: int, batch: int = 1, rank: int = 0, world: int = 1, limit: int | None = None
     ) -> None:
         if batch < 1 or (limit is not None and limit < 1):
-            raise UserError(f"val.batch={batch}, val.limit={limit}: give positive numbers")
+            raise UserError(f"data.val.batch={batch}, data.val.limit={limit}: give positive ones")
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} is not among {world} processes")
         count = length if limit is None else min(limit, length)
         self.indices = [i * length // count for i in range(rank, count, world)]
+        if count and not self.indices:
+            self.indices = [0]
         self.batch = batch
 
     def __len__(self) -> int:

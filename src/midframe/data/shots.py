@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -23,8 +22,10 @@ from midframe.data.shards import (
     VERSION,
     ShardFrame,
     ShardWriter,
+    aside_of,
     check_shard,
     read_json,
+    remove_leftovers,
     write_json,
 )
 from midframe.errors import UserError
@@ -113,8 +114,8 @@ class Cutting:
     def __post_init__(self) -> None:
         if self.gap < 2 or self.stride < 1 or self.step < 1:
             raise UserError(
-                f"gap={self.gap}, stride={self.stride}, step={self.step}: gap is at least 2, "
-                "the others at least 1"
+                f"data.layout.gap={self.gap}, data.layout.stride={self.stride}, "
+                f"data.layout.step={self.step}: gap is at least 2, the others at least 1"
             )
 
 
@@ -215,6 +216,7 @@ def load_or_cut(
     skipped: dict[str, UserError] = {}
     if missing:
         _make_folder(cache)
+        remove_leftovers(cache)
         with _progress(title) as begin:
             for one in missing:
                 try:
@@ -249,7 +251,7 @@ def load_shots(folder: Path, name: str) -> list[Shot]:
 
 def _cut(footage: Footage, folder: Path, rule: SceneRule, advance: Callable[[], None]) -> None:
     """Decode one video into a folder of shards, one per shot, which appears when it is complete."""
-    aside = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    aside = aside_of(folder)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
@@ -306,13 +308,16 @@ def _publish(aside: Path, folder: Path) -> None:
 
 def _folder_name(footage: Footage, settings: dict[str, object]) -> str:
     digest = hashlib.sha256(f"{VERSION} {sorted(settings.items())}".encode())
-    whole = len(footage.files) == 1  # of many pictures, names and sizes tell enough
+    whole = len(footage.files) == 1  # of many pictures, names, sizes and times tell enough
     for file in footage.files:
         try:
             with file.open("rb") as stream:
-                size = file.stat().st_size
+                facts = file.stat()
+                size = facts.st_size
                 digest.update(f"{file.name} {size}".encode())
-                if whole:
+                if not whole:
+                    digest.update(f" {facts.st_mtime_ns}".encode())
+                else:  # the content itself, so that a copy of a video is the same video
                     digest.update(stream.read(_ENDS))
                     stream.seek(max(0, size - _ENDS))
                     digest.update(stream.read(_ENDS))

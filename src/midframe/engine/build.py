@@ -22,9 +22,8 @@ _OWN = ("precision", "threads", "checkpoint_every")
 
 
 def build_data(cfg: DictConfig) -> Data:
-    """Build the data set, do its one-off preparation and index it, so that what lacks shows now."""
+    """Build the data set and index it, so that what lacks shows now."""
     data: Data = instantiate(cfg.data)
-    data.prepare()
     for split in (data.split, data.val.split):
         data.clips(split)
     return data
@@ -54,6 +53,7 @@ def build_trainer(cfg: DictConfig, step: int = 0) -> L.Trainer:
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
     options = {k: v for k, v in plain(cfg.trainer).items() if k not in _OWN}
+    options["val_check_interval"] *= options["accumulate_grad_batches"]  # Lightning counts batches
     if isinstance(options["profiler"], dict):
         options["profiler"] = instantiate(cfg.trainer.profiler)
     callbacks = [instantiate(node) for node in (cfg.callbacks or {}).values() if node]
@@ -61,6 +61,7 @@ def build_trainer(cfg: DictConfig, step: int = 0) -> L.Trainer:
     for logger in loggers:
         if isinstance(logger, MetricsCsv) and step:
             logger.continue_from(step)
+    torch.set_float32_matmul_precision("high")  # TF32 for what stays in float32 on a GPU
     return L.Trainer(
         **options,
         precision=resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator),

@@ -56,5 +56,7 @@ class LastCheckpoint(Checkpoint):
         if not due or step in (self._saved, 0):
             return
         if all(bool(torch.isfinite(p).all()) for p in trainer.lightning_module.parameters()):
+            for logger in trainer.loggers:
+                logger.save()  # what a resumed run will not compute again
             trainer.save_checkpoint(self.path)
             self._saved = step

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
+from midframe.models.dis import create_dis, estimate, grey
 from midframe.types import Batch
 
 
@@ -67,18 +66,16 @@ class DisFlowLabels(Enricher):
 
     Args:
         preset: "ultrafast", "fast" or "medium".
+
+    Raises:
+        UserError: for another preset.
     """
 
     needs = frozenset({"target"})
     adds = frozenset({"flow"})
 
     def __init__(self, preset: str = "medium") -> None:
-        presets = {
-            "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
-            "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
-            "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
-        }
-        self.estimator = cv2.DISOpticalFlow_create(presets[preset])
+        self.estimator = create_dis(preset)
 
     def __call__(self, batch: Batch) -> Batch:
         """Fill ``batch.flow`` where ``flow_valid`` is 0, or everywhere without labels."""
@@ -87,23 +84,16 @@ class DisFlowLabels(Enricher):
         known = batch.flow_valid
         if batch.flow is not None and (known is None or bool(known.bool().all())):
             return batch
-        target = _grey(batch.target)  # (B, T, H, W)
-        ends = [_grey(frame) for frame in batch.inputs.pair]
+        target = grey(batch.target)  # (B, T, H, W)
+        ends = [grey(frame) for frame in batch.inputs.pair]
         count, times, height, width = target.shape
         flow = np.zeros((count, times, 2, height, width, 2), np.float32)
         for b in range(count):
             for t in range(times):
                 for side in range(2):
-                    flow[b, t, side] = self.estimator.calc(target[b, t], ends[side][b], None)
+                    flow[b, t, side] = estimate(self.estimator, target[b, t], ends[side][b])
         labels = torch.from_numpy(flow).permute(0, 1, 2, 5, 3, 4).to(batch.target.device)
         if batch.flow is not None and known is not None:
             keep = known.bool().reshape(-1, 1, 1, 1, 1, 1)
             labels = torch.where(keep, batch.flow, labels)
         return replace(batch, flow=labels.contiguous(), flow_valid=None)
-
-
-def _grey(frames: Tensor) -> np.ndarray:
-    """Luma of (..., 3, H, W) frames in [0, 1] as uint8 (..., H, W)."""
-    weights = frames.new_tensor([0.299, 0.587, 0.114]).reshape(3, 1, 1)
-    luma = (frames * weights).sum(-3).mul(255.0).round().clamp(0, 255)
-    return np.ascontiguousarray(luma.to(torch.uint8).cpu().numpy())

@@ -26,7 +26,7 @@ class VFIModule(L.LightningModule):
         schedule: factor on the learning rate by step, or None.
         enrichers: steps that complete the batch, such as a teacher.
         hints: options passed to every call of the model.
-        channels_last: memory layout of the weights and the frames.
+        channels_last: memory layout of the weights, which the features follow.
         compiled: run the model through torch.compile.
     """
 
@@ -47,6 +47,7 @@ class VFIModule(L.LightningModule):
         self.hints = dict(hints or {})
         self.enrich = enrichers or Enrichers()
         self.validation = Validation()
+        self.validated_at = -1  # the step of the last validation
         self._optimizer = optimizer
         self._schedule = schedule
         if compiled:
@@ -89,6 +90,7 @@ class VFIModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log means over images, once each, whatever rank saw them."""
+        self.validated_at = self.global_step
         for name, value in self.validation.means().items():
             self.log(f"val/{name}", value, prog_bar=name == "psnr", rank_zero_only=False)
 
@@ -97,7 +99,10 @@ class VFIModule(L.LightningModule):
         optimizer = self._optimizer([p for p in self.model.parameters() if p.requires_grad])
         if self._schedule is None:
             return optimizer
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule)
+        factor = self._schedule
+        # A plain function is not part of the scheduler's state, so a resumed run follows the
+        # schedule of its config: more steps stretch it.
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

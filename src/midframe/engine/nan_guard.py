@@ -32,8 +32,14 @@ class NanGuard(Callback):
         self._batch = batch
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: Any, loss: Tensor) -> None:
-        if bool(torch.isfinite(loss)) or self._batch is None:
+        bad = (~torch.isfinite(loss.detach())).float()
+        mine = bool(bad)
+        if trainer.world_size > 1:  # all ranks must stop, or the others wait for this one for ever
+            bad = trainer.strategy.reduce(bad, reduce_op="sum")
+        if not bool(bad) or self._batch is None:
             return
+        if not mine:
+            raise UserError(f"the loss is not finite on another rank, step {trainer.global_step}")
         batch = pl_module.enrich(self._batch.float())
         where = find_non_finite(pl_module, batch)
         save_batch(batch, self.path)

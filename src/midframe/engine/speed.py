@@ -22,7 +22,7 @@ from midframe.types import Batch, Inputs
 
 
 def bench_train(
-    model: str = "ifrnet_s", batch: int = 4, size: int = 224, steps: int = 4, rounds: int = 5
+    model: str = "ifrnet_s", batch: int = 4, size: int = 224, steps: int = 10, rounds: int = 3
 ) -> dict[str, Any]:
     """Time training steps in a bare loop and under Hydra and Lightning, taking turns.
 
@@ -47,6 +47,7 @@ def bench_train(
             pairs.append((alone, _platform_step(cfg, batches)))
     overhead = statistics.median(ours / alone for alone, ours in pairs) - 1
     return {
+        "benchmark": "train",
         "model": model,
         "batch": batch,
         "size": size,
@@ -72,7 +73,7 @@ def _batch(count: int, size: int, seed: int) -> Batch:
 def _config(model: str, steps: int, directory: str) -> DictConfig:
     overrides = [f"model={model}", "data=synthetic", f"trainer.max_steps={steps}"]
     overrides += [f"~callbacks.{name}" for name in ("best", "last", "pictures", "progress")]
-    overrides += ["trainer=cpu"]
+    overrides += ["trainer=cpu", "trainer.log_every_n_steps=5"]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         cfg = compose("train", overrides)
     with open_dict(cfg):

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--model", default="ifrnet_s")
     train.add_argument("--batch", type=int, default=4)
     train.add_argument("--size", type=int, default=224)
-    train.add_argument("--rounds", type=int, default=5)
+    train.add_argument("--rounds", type=int, default=3)
     infer = kinds.add_parser("infer", help="inference in float32, channels_last and bfloat16")
     infer.add_argument("--model", default="ifrnet_s")
     infer.add_argument("--size", default="448x256", help="WIDTHxHEIGHT")

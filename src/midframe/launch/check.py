@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_class
@@ -40,7 +41,6 @@ def find_problems(cfg: DictConfig) -> Iterator[str]:
 
 
 _WHOLE = (
-    "trainer.max_steps",
     "trainer.val_check_interval",
     "trainer.checkpoint_every",
     "trainer.log_every_n_steps",
@@ -49,11 +49,24 @@ _WHOLE = (
 )
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def _types(cfg: DictConfig) -> Iterator[str]:
     for key in _WHOLE:
         value = OmegaConf.select(cfg, key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not _is_count(value):
             yield f"{key}={value} must be a whole number from 1 on"
+    if cfg.trainer.max_steps is None and not cfg.epochs:
+        yield "trainer.max_steps and epochs are both null; give one of them"
+    elif cfg.trainer.max_steps is not None and not _is_count(cfg.trainer.max_steps):
+        yield f"trainer.max_steps={cfg.trainer.max_steps} must be a whole number from 1 on"
+    crop = cfg.data.get("crop")
+    if crop is not None and not all(map(_is_count, crop if OmegaConf.is_list(crop) else [crop])):
+        yield f"data.crop={crop} must be a whole number of pixels, or two of them"
+    if str(cfg.trainer.accelerator) in ("gpu", "cuda") and not torch.cuda.is_available():
+        yield "PyTorch finds no GPU here; use trainer=cpu (or trainer=auto: the best there is)"
     rate = OmegaConf.select(cfg, "optimizer.lr")
     if not isinstance(rate, (int, float)) or not rate > 0:
         yield f"optimizer.lr={rate} must be a positive number"
@@ -93,10 +106,20 @@ def _loss(cfg: DictConfig, model: Any) -> Iterator[str]:
             )
 
 
+def _devices(cfg: DictConfig) -> int:
+    devices = cfg.trainer.devices
+    if OmegaConf.is_list(devices):
+        return max(len(devices), 1)
+    if devices in ("auto", -1, "-1"):
+        gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
+        return torch.cuda.device_count() if gpu else 1
+    return int(devices)
+
+
 def _sweep(cfg: DictConfig) -> Iterator[str]:
     """Ranks of an in-process sweep would start the whole sweep again, each with its own values."""
     multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if multirun and cfg.trainer.devices != 1:
+    if multirun and _devices(cfg) != 1:
         yield (
             "a multirun (-m) with several devices per job would train one model with different "
             "settings on each rank; use trainer.devices=1 in a multirun"
@@ -114,8 +137,7 @@ def _sizes(cfg: DictConfig, model: Any) -> Iterator[str]:
                     f"crop {size} is no multiple of {multiple}, which model={cfg.model.name} "
                     f"needs; use {near} or {near + multiple}"
                 )
-    devices = cfg.trainer.devices if isinstance(cfg.trainer.devices, int) else 1
-    world = max(devices, 1) * cfg.trainer.num_nodes
+    world = _devices(cfg) * cfg.trainer.num_nodes
     try:
         per_device_batch(cfg.data.global_batch, world, cfg.trainer.accumulate_grad_batches)
     except UserError as error:

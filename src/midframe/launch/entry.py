@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import re
 import sys
@@ -51,7 +50,6 @@ def run(
     """
     # With this set, Hydra lets exceptions through instead of printing its own report.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    logging.captureWarnings(True)
     register_resolvers()
     program = sys.argv[0]
     if argv is not None:
@@ -69,7 +67,7 @@ def run(
 
 
 def with_recipe(argv: Sequence[str] | None) -> list[str]:
-    """Add ``experiment=first`` to a command line that chooses no model, data or recipe.
+    """Add ``experiment=first`` to a command line without any of ``_CHOICES``.
 
     None stands for the process's own command line.
     """
@@ -89,7 +87,7 @@ def guarded(command: Callable[[], object]) -> int:
     except (HydraException, OmegaConfBaseException) as error:
         return _fail(f"configuration: {_first_lines(error)}")
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command continues where it stopped", file=sys.stderr)
+        print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
 

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(cfg: DictConfig) -> None:
     """Measure the model on every selected benchmark, print and write the results."""
-    # Imported here: a message about the command line should not wait for torch's friends.
+    # Imported here: composing a command line, or saying what is wrong with it, needs none of them.
     from midframe.benchmark import protocol as protocols
     from midframe.benchmark.runner import Predictor
     from midframe.launch.inference import load_model, resolve_device
@@ -84,7 +84,7 @@ def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
 
     weights = find_weights(cfg.weights or cfg.model.get("weights"))
     config = _plain(cfg.model)
-    untrained = "untrained" if config["info"].get("parameters") else None
+    untrained = "untrained" if (config.get("info") or {}).get("parameters") else None
     return {
         "model": cfg.model.name + (" (untrained)" if untrained and not weights else ""),
         "weights": str(weights) if weights else untrained,

@@ -61,6 +61,10 @@ class Run:
     def close(self, status: str) -> None:
         """Record how it ended and release the directory."""
         self.save(status=status, ended=time.strftime("%Y-%m-%dT%H:%M:%S"))
+        self.release()
+
+    def release(self) -> None:
+        """Let other processes use the directory."""
         if self._lock is not None:
             self._lock.close()
 
@@ -82,32 +86,48 @@ def open_run(cfg: DictConfig) -> Run:
     never starts a new one; a run directory or a checkpoint continues that, with this config.
     """
     shared = os.environ.get(SHARED)
-    if shared and os.environ.get("LOCAL_RANK", "0") != "0":  # a rank that the main process started
-        directory, _, checkpoint = shared.partition(os.pathsep)
-        path = Path(checkpoint) if checkpoint else None
-        step = (_step_of(path) or 0) if path else 0
-        return Run(Path(directory), Path(directory).name, path, step)
+    if os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("SLURM_PROCID", "0") != "0":
+        if not shared:
+            raise UserError(
+                "this rank was not started by midframe and knows no run; start one process, it "
+                "starts the others (trainer=ddp trainer.devices=N)"
+            )
+        directory, checkpoint, step = json.loads(shared)
+        return Run(
+            Path(directory), Path(directory).name, Path(checkpoint) if checkpoint else None, step
+        )
     run = _find(cfg)
-    os.environ[SHARED] = os.pathsep.join((str(run.dir), str(run.checkpoint or "")))
+    if run.checkpoint is None:
+        os.environ[SHARED] = json.dumps([str(run.dir), None, 0])
+    else:
+        _compare(run, cfg)
+        os.environ[SHARED] = json.dumps([str(run.dir), str(run.checkpoint), run.step])
+    _begin(run, cfg)
     return run
 
 
 def _find(cfg: DictConfig) -> Run:
     resume = str(cfg.resume)
     if resume not in ("auto", "never"):
-        return _reopen(Path(resume), cfg)
+        return _reopen(Path(resume))
     if cfg.run.dir:
-        return _open(Path(cfg.run.dir), cfg, fresh=resume == "never")
+        run = _locked(Path(cfg.run.dir))
+        if run is None:
+            raise UserError(f"another process is training in {cfg.run.dir}")
+        if resume == "never":
+            _set_aside(run)
+        return run
     base = Path(cfg.paths.runs) / f"{cfg.name}-{identity(cfg)}"
     for number in range(1, 10_000):
         directory = base if number == 1 else base.with_name(f"{base.name}-{number}")
-        status = read_record(directory).get("status")
-        if directory.exists() and (resume == "never" or status == "finished"):
+        if directory.exists() and resume == "never":
             continue
-        try:
-            return _open(directory, cfg)
-        except BlockingIOError:  # somebody is at work there: the next number is ours
+        run = _locked(directory)
+        if run is None:  # somebody is at work there: the next number is ours
             continue
+        if run.record.get("status") != "finished":
+            return run
+        run.release()
     raise UserError(f"no free run directory beside {base}; remove old runs")
 
 
@@ -119,41 +139,77 @@ def read_record(directory: Path) -> dict[str, Any]:
         return {}
 
 
-def _reopen(path: Path, cfg: DictConfig) -> Run:
-    if path.is_dir():
-        return _open(path, cfg)
-    if not path.is_file():
+def _reopen(path: Path) -> Run:
+    if path.is_file():
+        step = _step_of(path)
+        if step is None:
+            raise UserError(f"resume={path} is not a checkpoint of midframe, or it is damaged")
+    elif not path.is_dir():
         raise UserError(f"resume={path}: no such run directory or checkpoint")
-    step = _step_of(path)
-    if step is None:
-        raise UserError(f"resume={path} is not a checkpoint of midframe, or it is damaged")
-    run = _open(path.parent, cfg)
-    run.checkpoint, run.step = path, step
+    run = _locked(path if path.is_dir() else path.parent)
+    if run is None:
+        raise UserError(f"another process is training in {path}")
+    if path.is_file():
+        run.checkpoint, run.step = path, step or 0
     return run
 
 
-def _open(directory: Path, cfg: DictConfig, fresh: bool = False) -> Run:
+def _locked(directory: Path) -> Run | None:
+    """Take a run directory for this process; None where another one has it."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / ".lock").open("w")
     except OSError as error:
         raise UserError(f"cannot write runs under {directory}: {error}; set paths.runs") from error
-    lock = (directory / ".lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        if cfg.run.dir or str(cfg.resume) not in ("auto", "never"):
-            raise UserError(f"another process is training in {directory}") from None
-        raise
-    run = Run(directory, directory.name, record=read_record(directory), _lock=lock)
-    if not fresh:
-        run.checkpoint, run.step = newest_checkpoint(directory)
+        return None
+    checkpoint, step = newest_checkpoint(directory)
+    return Run(directory, directory.name, checkpoint, step, read_record(directory), lock)
+
+
+def _set_aside(run: Run) -> None:
+    """Keep the checkpoints of an earlier run in the same directory under other names."""
+    for path in run.dir.glob("*.ckpt"):
+        path.replace(path.with_suffix(".earlier"))
+    run.checkpoint, run.step = None, 0
+
+
+def _compare(run: Run, cfg: DictConfig) -> None:
+    """Refuse to continue what this config cannot continue."""
+    before = run.record.get("continues")
+    if before is not None and before != _continues(cfg):
+        run.release()
+        raise UserError(
+            f"{run.dir} was trained with another model or averaging ({before}) than this command "
+            f"asks for ({_continues(cfg)}); use the same, or start anew with resume=never"
+        )
+    if run.step >= cfg.trainer.max_steps:
+        run.release()
+        raise UserError(
+            f"{run.dir} is at step {run.step} of {cfg.trainer.max_steps} and finished; give a "
+            "higher trainer.max_steps to go on, or start anew with resume=never"
+        )
+
+
+def _continues(cfg: DictConfig) -> dict[str, Any]:
+    """What must be the same for a checkpoint to be of use."""
+    net = OmegaConf.to_container(cfg.model.net, resolve=True) if cfg.get("model") else {}
+    assert isinstance(net, dict)
+    return {
+        "net": {k: v for k, v in net.items() if k != "init"},
+        "ema": bool((cfg.get("callbacks") or {}).get("ema")),
+    }
+
+
+def _begin(run: Run, cfg: DictConfig) -> None:
     if run.checkpoint is None:
         run.record = {"id": run.id, "started": time.strftime("%Y-%m-%dT%H:%M:%S"), "resumes": 0}
     else:
         run.record["resumes"] = run.record.get("resumes", 0) + 1
-    run.save(status="running", command=sys.argv, **environment())
-    return run
+    run.save(status="running", command=sys.argv, continues=_continues(cfg), **environment())
 
 
 def newest_checkpoint(directory: Path) -> tuple[Path | None, int]:
@@ -178,6 +234,12 @@ def newest_checkpoint(directory: Path) -> tuple[Path | None, int]:
 
 
 def _step_of(path: Path) -> int | None:
+    """The step of a checkpoint, or None where it is damaged."""
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:  # not damage: it may be fine for somebody with the rights to read it
+        raise UserError(f"cannot read the checkpoint {path}: {error}") from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         return int(state["global_step"])

@@ -6,11 +6,13 @@ import shlex
 from typing import Any
 
 import lightning as L
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from midframe.data.module import Data
 from midframe.engine.checkpoint import BEST, LAST
 from midframe.engine.module import VFIModule
+from midframe.launch.entry import FIRST
 from midframe.launch.runs import Run
 
 
@@ -35,7 +37,9 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
     if not trainer.is_global_zero:
         return
     metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-    run.save(metrics=metrics, steps=trainer.global_step, skipped=data.skipped)
+    if metrics:
+        run.save(metrics=metrics)
+    run.save(steps=trainer.global_step, skipped=data.skipped)
     weights = run.dir / (BEST if (run.dir / BEST).is_file() else LAST)
     print()
     if data.skipped:
@@ -47,9 +51,12 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
             f"samples; the plain average of the two frames has "
             f"{metrics['val/psnr_average']:.2f} dB ({gain:+.2f} dB)."
         )
-    published = cfg.get("expected") or {}
-    if published.get("note"):
-        print(published["note"])
+    expected = dict(cfg.get("expected") or {})
+    if note := expected.pop("note", None):
+        print(note)
+    if source := expected.pop("source", None):
+        numbers = ", ".join(f"{name} {value}" for name, value in expected.items())
+        print(f"Published for the whole recipe: {numbers} ({source}).")
     for profile in run.dir.glob("*profile*.txt"):
         print(f"\n{profile}:\n{profile.read_text()}")
     print("\nWhat to try next:")
@@ -60,21 +67,19 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
 def next_commands(cfg: DictConfig, weights: str) -> list[tuple[str, str]]:
     """Commands that make sense after this run, with the reason."""
     name, path = cfg.model.name, shlex.quote(weights)
-    longer = cfg.trainer.max_steps * 10
+    steps = f"trainer.max_steps={cfg.trainer.max_steps * 10}"
+    own = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    kept = [o for o in own if not o.startswith(("trainer.max_steps=", "resume=")) and o != FIRST]
     return [
         (
             f"midframe interpolate A.png B.png --out between --model {name} --weights {path}",
-            "put frames between two of your own",
+            "put a frame between two of your own (--factor 8 for seven)",
         ),
         (
             f"python evaluate.py model={name} weights={path} benchmark=middlebury "
             "benchmark.root=DIR",
             "measure it on a published benchmark",
         ),
-        (
-            f"python train.py model={name} data={cfg.data.name} trainer.max_steps={longer} "
-            f"weights={path}",
-            "train ten times longer, starting from these weights",
-        ),
+        (shlex.join(["python", "train.py", *kept, steps]), "the same recipe, ten times as long"),
         (f"tensorboard --logdir {cfg.paths.runs}", "look at curves and pictures"),
     ]

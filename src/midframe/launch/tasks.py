@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 
 import lightning as L
-import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from midframe.data.io import write_bytes
 from midframe.data.module import Data
 from midframe.engine.build import build_data, build_module, build_trainer
 from midframe.engine.feed import Feed
@@ -40,33 +41,44 @@ def train(cfg: DictConfig) -> None:
         with open_dict(cfg):
             cfg.run = {"dir": str(run.dir), "id": run.id, "step": run.step or None}
         if run.is_main:
-            (run.dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
+            text = OmegaConf.to_yaml(cfg, resolve=True)
+            write_bytes(run.dir / "config.yaml", text.encode())
         run.save(data=data.fingerprint(), model=cfg.model.name)
         trainer = build_trainer(cfg, run.step)
         print_start(cfg, run, data, module, trainer)
-        fit(trainer, module, Feed(data, trainer), run)
+        feed = Feed(data, trainer)
+        fit(trainer, module, feed, run)
+        if module.validated_at != trainer.global_step and trainer.enable_validation:
+            trainer.validate(module, datamodule=feed, verbose=False)
         status = "finished" if trainer.global_step >= cfg.trainer.max_steps else "stopped"
         print_end(cfg, run, data, trainer)
     except KeyboardInterrupt:
         status = "interrupted"
+        print("\nstopped; the same command continues from the last checkpoint", file=sys.stderr)
         raise
     finally:
         run.close(status)
 
 
 def count_steps(cfg: DictConfig, data: Data) -> None:
-    """Turn ``epochs`` into steps, for recipes that are published by epochs."""
-    if cfg.epochs:
+    """Turn ``epochs`` into steps where no steps are given, and end with a validation."""
+    if cfg.trainer.max_steps is None:
         per_epoch = max(len(data.train_set) // cfg.data.global_batch, 1)
         cfg.trainer.max_steps = int(cfg.epochs * per_epoch)
+    cfg.trainer.val_check_interval = min(cfg.trainer.val_check_interval, cfg.trainer.max_steps)
 
 
 def fit(trainer: L.Trainer, module: VFIModule, feed: Feed, run: Run) -> None:
     """Train, from the run's checkpoint if it has one."""
     checkpoint = str(run.checkpoint) if run.checkpoint else None
-    trainer.fit(module, datamodule=feed, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(module, datamodule=feed, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        # Lightning turns ctrl-C into an exit and ignores the next one
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None
 
 
 def quiet() -> None:
@@ -85,5 +97,3 @@ def quiet() -> None:
         ".*lr_scheduler.step.*before.*optimizer.step.*",
     ):
         warnings.filterwarnings("ignore", message=text)
-    torch.set_float32_matmul_precision("high")
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -8,21 +8,26 @@ is taken from the other.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from midframe.errors import UserError
 from midframe.models.base import Interpolator, Pad
 from midframe.ops import backwarp, pixel_grid
 from midframe.types import Inputs, Prediction
+
+if TYPE_CHECKING:
+    import cv2
 
 AGREEMENT = 20.0  # weight exp(-20 e) of a pixel whose grey values differ by e between the frames
 CHOICE = 30.0  # the same between candidates
 UNSEEN = 0.1  # weight of a frame where it does not see the pixel, so that one of two is left
 LEAST = 32  # pixels on a side; OpenCV fails below a few patches
 LUMA = (0.299, 0.587, 0.114)
+PRESETS = ("ultrafast", "fast", "medium")
 
 
 class Dis(Interpolator):
@@ -73,13 +78,13 @@ class Dis(Interpolator):
 
     def _estimate(self, first: Tensor, second: Tensor) -> list[tuple[Tensor, ...]]:
         """Return per estimate (flow 0->1, flow 1->0, how far each is to be trusted)."""
-        grey = [_grey(frame) for frame in (first, second)]
+        levels = [grey(frame) for frame in (first, second)]
         moves = []
         for index in range(self.estimates):
             # Without mean normalisation brightness is a clue; refinement would undo the gain.
             plain = index > 0
-            forth = self._flow(grey[0], grey[1], plain)
-            back = self._flow(grey[1], grey[0], plain)
+            forth = self._flow(levels[0], levels[1], plain)
+            back = self._flow(levels[1], levels[0], plain)
             trusts = (
                 _trust(first - _sample(second, forth)),
                 _trust(second - _sample(first, back)),
@@ -88,18 +93,12 @@ class Dis(Interpolator):
         return moves
 
     def _flow(self, start: np.ndarray, end: np.ndarray, plain: bool) -> Tensor:
-        import cv2
-
-        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        dis = create_dis("medium")
         dis.setFinestScale(0)
         dis.setGradientDescentIterations(self.iterations)
         dis.setVariationalRefinementIterations(0 if plain else self.refine)
         dis.setUseMeanNormalization(not plain)
-        height, width = start.shape
-        missing = ((0, max(0, LEAST - height)), (0, max(0, LEAST - width)))
-        start, end = (np.pad(grey, missing, mode="edge") for grey in (start, end))
-        flow = torch.from_numpy(dis.calc(start, end, None)[:height, :width])
-        return flow.permute(2, 0, 1).contiguous()
+        return torch.from_numpy(estimate(dis, start, end)).permute(2, 0, 1).contiguous()
 
     def _at(
         self, first: Tensor, second: Tensor, moves: list[tuple[Tensor, ...]], t: float
@@ -128,10 +127,29 @@ class Dis(Interpolator):
         return frame, torch.stack((-t * motion, (1 - t) * motion)), mask
 
 
-def _grey(frame: Tensor) -> np.ndarray:
-    """Return (3, H, W) in [0, 1] as (H, W) uint8 luma."""
-    luma = (frame * frame.new_tensor(LUMA)[:, None, None]).sum(0)
-    return luma.mul(255).round().clamp(0, 255).byte().numpy()
+def create_dis(preset: str = "medium") -> cv2.DISOpticalFlow:
+    """Return OpenCV's estimator with the settings of a preset, one of `PRESETS`."""
+    import cv2
+
+    if preset not in PRESETS:
+        raise UserError(f"DIS flow has no preset {preset!r}; choose {', '.join(PRESETS)}")
+    return cv2.DISOpticalFlow_create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
+
+
+def grey(frames: Tensor) -> np.ndarray:
+    """Return (..., 3, H, W) frames in [0, 1] as (..., H, W) uint8 luma, on the CPU."""
+    luma = (frames * frames.new_tensor(LUMA)[:, None, None]).sum(-3)
+    return np.ascontiguousarray(luma.mul(255).round().clamp(0, 255).byte().cpu().numpy())
+
+
+def estimate(dis: cv2.DISOpticalFlow, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return the flow (H, W, 2) in pixels between two (H, W) uint8 pictures of any size."""
+    height, width = start.shape
+    if min(height, width) >= LEAST:
+        return dis.calc(start, end, None)
+    missing = ((0, max(0, LEAST - height)), (0, max(0, LEAST - width)))
+    start, end = (np.pad(picture, missing, mode="edge") for picture in (start, end))
+    return dis.calc(start, end, None)[:height, :width]
 
 
 def _sample(image: Tensor, flow: Tensor) -> Tensor:

@@ -161,7 +161,17 @@ class IFRNet(Interpolator):
         Returns:
             Frame (clamped to [0, 1]), flow t->0 and t->1, mask, residual, the three coarser flows
             and the decoders' features at H/2, H/4, H/8.
+
+        Raises:
+            ValueError: for sizes that do not fit; it names the multiple.
         """
+        multiple = self.padding(scale_factor).multiple
+        height, width = x.frames.shape[-2:]
+        if height % multiple or width % multiple:
+            raise ValueError(
+                f"IFRNet with scale_factor={scale_factor} takes heights and widths that are "
+                f"multiples of {multiple}, not {height}x{width}; `interpolate` pads to them"
+            )
         batch, times = x.t.shape
         flows, mask, residual, features = self._decode(x, scale_factor)
         back = 1.0 / scale_factor

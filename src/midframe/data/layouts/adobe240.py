@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from midframe.data.layouts.folders import (
+    OnError,
     need,
     need_context,
     need_split,
@@ -12,7 +13,7 @@ from midframe.data.layouts.folders import (
     report_missing,
     windows,
 )
-from midframe.data.records import Clip
+from midframe.data.records import Clip, Listing
 from midframe.errors import UserError
 
 TREE = """\
@@ -37,7 +38,14 @@ TEST = (
 _VIDEOS = (".mp4", ".mov", ".m4v")
 
 
-def clips(root: Path, split: str, context: int = 1, *, factor: int = 8) -> list[Clip]:
+def clips(
+    root: Path,
+    split: str,
+    context: int = 1,
+    *,
+    factor: int = 8,
+    on_error: OnError = "raise",
+) -> list[Clip]:
     """Index clips of 9 consecutive frames, one every 8 frames.
 
     The videos of a split are those of ``<split>_list.txt`` where it is there, else the published
@@ -48,22 +56,24 @@ def clips(root: Path, split: str, context: int = 1, *, factor: int = 8) -> list[
         split: "train" or "test".
         context: 1: the two ends are inputs; 2: two more inputs lie ``factor`` frames outside.
         factor: frames from one input to the next; those between the middle two are targets.
+        on_error: "skip" leaves out listed videos that are not there and counts them, "raise" stops.
 
     Raises:
-        UserError: if the folder is missing, or holds videos instead of frames.
+        UserError: if the folder or a listed video is missing, or it holds videos instead of frames.
     """
     root = Path(root)
     need_split("adobe240", split, ("train", "test"))
     need_context("adobe240", context, (1, 2), "data=clips")
     names = _names(need(root, TREE), split)
     missing = [name for name in names if not (root / name).is_dir()]
-    report_missing("adobe240", missing, len(names), TREE, root)
-    return [
+    count = report_missing("adobe240", missing, len(names), TREE, root, on_error)
+    found = (
         clip
         for name in names
         if (root / name).is_dir()
         for clip in windows(root / name, name, context=context, factor=factor, stride=factor)
-    ]
+    )
+    return Listing(found, count)
 
 
 def _names(root: Path, split: str) -> list[str]:

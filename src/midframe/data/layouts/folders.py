@@ -7,12 +7,15 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from midframe.data.io import ImageFile
 from midframe.data.records import Clip
 from midframe.errors import UserError
 
 _log = logging.getLogger(__name__)
+OnError = Literal["raise", "skip"]
+_NAMED = 3  # missing entries that a message names
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -44,18 +47,30 @@ def read_list(path: Path) -> list[str]:
     return [line.strip() for line in path.read_text().splitlines() if line.strip()]
 
 
-def report_missing(name: str, missing: list[str], listed: int, tree: str, root: Path) -> None:
-    """Warn about entries of a list that are not there; `UserError` where none is."""
+def report_missing(
+    name: str, missing: list[str], listed: int, tree: str, root: Path, on_error: OnError
+) -> int:
+    """Return how many entries of a list are not there, after saying so in the log.
+
+    Raises:
+        UserError: if none is there, or one is not and ``on_error`` is "raise".
+    """
+    if on_error not in ("raise", "skip"):
+        raise UserError(f"data.on_error={on_error}: give raise or skip")
     if listed and len(missing) == listed:
         raise UserError(
             f"{root}: none of the {listed} listed entries is there (the first: {missing[0]}); "
             f"set data.root to a folder like\n{tree}"
         )
     if missing:
-        _log.warning(
-            "data %s: %d of %d listed entries are missing in %s (the first: %s)",
-            *(name, len(missing), listed, root, missing[0]),
-        )
+        first = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+        what = f"data {name}: {len(missing)} of {listed} listed entries are missing in {root}"
+        if on_error == "raise":
+            raise UserError(
+                f"{what} (the first: {first}); add them, or leave them out with data.on_error=skip"
+            )
+        _log.warning("%s and left out (the first: %s)", what, first)
+    return len(missing)
 
 
 def pictures(folder: Path) -> list[str]:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from midframe.data.layouts.folders import need, need_context, need_split, report_missing, windows
-from midframe.data.records import Clip
+from midframe.data.layouts.folders import (
+    OnError,
+    need,
+    need_context,
+    need_split,
+    report_missing,
+    windows,
+)
+from midframe.data.records import Clip, Listing
 
 TREE = """\
   GOPRO_Large_all/
@@ -49,7 +56,14 @@ VIDEOS = {
 }
 
 
-def clips(root: Path, split: str, context: int = 1, *, factor: int = 8) -> list[Clip]:
+def clips(
+    root: Path,
+    split: str,
+    context: int = 1,
+    *,
+    factor: int = 8,
+    on_error: OnError = "raise",
+) -> list[Clip]:
     """Index clips of 9 consecutive frames, one every 8 frames, as IFRNet trains and tests on.
 
     Args:
@@ -57,9 +71,10 @@ def clips(root: Path, split: str, context: int = 1, *, factor: int = 8) -> list[
         split: "train" or "test".
         context: 1: the two ends are inputs; 2: two more inputs lie ``factor`` frames outside.
         factor: frames from one input to the next; those between the middle two are targets.
+        on_error: "skip" leaves out listed videos that are not there and counts them, "raise" stops.
 
     Raises:
-        UserError: if the folder is missing or holds none of the videos.
+        UserError: if the folder or a video of the split is missing.
     """
     root = Path(root)
     need_split("gopro", split, VIDEOS)
@@ -73,5 +88,5 @@ def clips(root: Path, split: str, context: int = 1, *, factor: int = 8) -> list[
             missing.append(name)
         else:
             found += windows(folder, name, context=context, factor=factor, stride=factor)
-    report_missing("gopro", missing, len(VIDEOS[split]), TREE, root)
-    return found
+    count = report_missing("gopro", missing, len(VIDEOS[split]), TREE, root, on_error)
+    return Listing(found, count)

@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from midframe.data.io import ImageFile
-from midframe.data.layouts.folders import need, need_context, need_split, report_missing
-from midframe.data.records import Clip
+from midframe.data.layouts.folders import (
+    OnError,
+    need,
+    need_context,
+    need_split,
+    report_missing,
+)
+from midframe.data.records import Clip, Listing
 
 SCENES = (
     "Beanbags",
@@ -32,16 +38,21 @@ The data set is the 'other' part of the Middlebury optical flow benchmark (colou
 the interpolation ground truth)."""
 
 
-def other(root: Path, split: str = "test", context: int = 1) -> list[Clip]:
+def other(
+    root: Path, split: str = "test", context: int = 1, *, on_error: OnError = "skip"
+) -> list[Clip]:
     """Index the scenes: inputs frame10 and frame11, target frame10i11.
 
     Args:
         root: the folder in the official layout of two parts, or with one folder per scene.
         split: "test", the only one.
         context: 1.
+        on_error: "skip" leaves out scenes that are not there and counts them, for a benchmark,
+            which then reports an incomplete result; "raise" stops.
 
     Raises:
-        UserError: if the folder is missing or holds none of the scenes.
+        UserError: if the folder is missing or holds none of the scenes, or not all and ``on_error``
+            is "raise".
     """
     root = Path(root)
     need_split("middlebury", split, ("test",))
@@ -59,5 +70,5 @@ def other(root: Path, split: str = "test", context: int = 1) -> list[Clip]:
         paths = (frames / "frame10.png", truth / "frame10i11.png", frames / "frame11.png")
         sources = tuple(ImageFile(str(path)) for path in paths)
         found.append(Clip(scene, sources, (0, 2), (1,), group=scene))
-    report_missing("middlebury", missing, len(SCENES), TREE, root)
-    return found
+    count = report_missing("middlebury", missing, len(SCENES), TREE, root, on_error)
+    return Listing(found, count)

@@ -26,6 +26,11 @@ class Mixture(Sequence[Clip]):
     def __len__(self) -> int:
         return sum(self.counts)
 
+    @property
+    def missing(self) -> int:
+        """Listed entries of all parts that are not there, see `Listing`."""
+        return sum(getattr(part, "missing", 0) for part in self.parts)
+
     @overload
     def __getitem__(self, index: int) -> Clip: ...
     @overload

@@ -109,12 +109,15 @@ def synthetic(
     if split not in SPLITS:
         raise UserError(f"data=synthetic has splits {', '.join(SPLITS)}, not {split!r}")
     if factor < 2:
-        raise UserError(f"data.factor={factor} leaves no frame in between; use 2 or more")
+        raise UserError(f"data.layout.factor={factor} leaves no frame in between; use 2 or more")
     if motion < 0 or (motion > 0 and motion_min <= 0):
-        raise UserError(f"data.motion={motion}, motion_min={motion_min}: both must be positive")
+        raise UserError(
+            f"data.layout.motion={motion}, data.layout.motion_min={motion_min}: give positive "
+            "numbers; motion may be 0"
+        )
     height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
     if min(height, width) < 16:
-        raise UserError(f"data.size={size} is too small; use 16 or more")
+        raise UserError(f"data.layout.size={size} is too small; use 16 or more")
     first = SceneSpec(
         seed=seed,
         split=split,

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from midframe.data.io import FloFile, ImageFile
 from midframe.data.layouts.folders import (
+    OnError,
     need,
     need_context,
     need_split,
     read_list,
     report_missing,
 )
-from midframe.data.records import Clip, Source
+from midframe.data.records import Clip, Listing, Source
 
 TRIPLETS = """\
   vimeo_triplet/
@@ -30,19 +31,23 @@ SEPTUPLETS = """\
 The data set is Vimeo-90K of the TOFlow project (Xue et al., 2019): take 'septuplet', 82 GB."""
 
 
-def triplets(root: Path, split: str, context: int = 1) -> list[Clip]:
+def triplets(
+    root: Path, split: str, context: int = 1, *, on_error: OnError = "raise"
+) -> list[Clip]:
     """Index the triplets: inputs im1 and im3, target im2, and flow labels where there are any.
 
     Args:
         root: the folder with ``sequences``, ``flow`` and the lists.
         split: "train" (51,313 triplets) or "test" (3,782).
         context: 1.
+        on_error: "skip" leaves out listed triplets that are not there and counts them, "raise"
+            stops.
 
     Raises:
-        UserError: if the folder or the list is missing, or the context is not 1.
+        UserError: if the folder, the list or a triplet of it is missing, or the context is not 1.
     """
     need_context("vimeo", context, (1,), "data=vimeo_septuplet or data=clips")
-    entries = _listed("vimeo", Path(root), split, "tri_{}list.txt", TRIPLETS)
+    entries, missing = _listed("vimeo", Path(root), split, "tri_{}list.txt", TRIPLETS, on_error)
     labelled = _present(Path(root) / "flow", entries)
     clips: list[Clip] = []
     for entry in entries:
@@ -51,10 +56,12 @@ def triplets(root: Path, split: str, context: int = 1) -> list[Clip]:
             folder = os.path.join(root, "flow", *entry.split("/"), "")  # noqa: PTH118  90,000 times
             flow = {1: (FloFile(f"{folder}flow_t0.flo"), FloFile(f"{folder}flow_t1.flo"))}
         clips.append(Clip(entry, _frames(root, entry, 3), (0, 2), (1,), flow, group=entry))
-    return clips
+    return Listing(clips, missing)
 
 
-def septuplets(root: Path, split: str, context: int = 1) -> list[Clip]:
+def septuplets(
+    root: Path, split: str, context: int = 1, *, on_error: OnError = "raise"
+) -> list[Clip]:
     """Index the septuplets.
 
     Args:
@@ -62,14 +69,19 @@ def septuplets(root: Path, split: str, context: int = 1) -> list[Clip]:
         split: "train" (64,612 septuplets) or "test" (7,824).
         context: 1: inputs im1 and im7, targets im2 to im6 (with ``times=any``, any three of the
             seven); 2: inputs im1, im3, im5, im7, target im4, as ST-MFNet and FLAVR take them.
+        on_error: "skip" leaves out listed septuplets that are not there and counts them, "raise"
+            stops.
 
     Raises:
-        UserError: if the folder or the list is missing, or the context is neither 1 nor 2.
+        UserError: if the folder, the list or a septuplet of it is missing, or the context is
+            neither 1 nor 2.
     """
     need_context("vimeo_septuplet", context, (1, 2), "data=clips")
-    entries = _listed("vimeo_septuplet", Path(root), split, "sep_{}list.txt", SEPTUPLETS)
+    name, lists = "vimeo_septuplet", "sep_{}list.txt"
+    entries, missing = _listed(name, Path(root), split, lists, SEPTUPLETS, on_error)
     inputs, targets = ((0, 6), (1, 2, 3, 4, 5)) if context == 1 else ((0, 2, 4, 6), (3,))
-    return [Clip(e, _frames(root, e, 7), inputs, targets, group=e) for e in entries]
+    clips = (Clip(e, _frames(root, e, 7), inputs, targets, group=e) for e in entries)
+    return Listing(clips, missing)
 
 
 def _frames(root: Path, entry: str, count: int) -> tuple[ImageFile, ...]:
@@ -77,13 +89,17 @@ def _frames(root: Path, entry: str, count: int) -> tuple[ImageFile, ...]:
     return tuple(ImageFile(f"{folder}im{i}.png") for i in range(1, count + 1))
 
 
-def _listed(name: str, root: Path, split: str, pattern: str, tree: str) -> list[str]:
+def _listed(
+    name: str, root: Path, split: str, pattern: str, tree: str, on_error: OnError
+) -> tuple[list[str], int]:
+    """Return the entries of a list that are there, and how many are not."""
     need_split(name, split, ("train", "test"))
     need(root, tree)
     listed = read_list(need(root / pattern.format(split), tree))
     present = _present(need(root / "sequences", tree), listed)
-    report_missing(name, [e for e in listed if e not in present], len(listed), tree, root)
-    return [e for e in listed if e in present]
+    missing = [e for e in listed if e not in present]
+    count = report_missing(name, missing, len(listed), tree, root, on_error)
+    return [e for e in listed if e in present], count
 
 
 def _present(folder: Path, entries: list[str]) -> set[str]:
