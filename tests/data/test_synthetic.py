@@ -184,9 +184,9 @@ def test_the_average_is_a_poor_guess() -> None:
 def test_options_out_of_range_are_told() -> None:
     with pytest.raises(UserError, match="splits"):
         synthetic(None, "training")
-    with pytest.raises(UserError, match="factor"):
+    with pytest.raises(UserError, match=r"data\.layout\.factor=1"):
         synthetic(None, "train", factor=1)
-    with pytest.raises(UserError, match="motion"):
+    with pytest.raises(UserError, match=r"data\.layout\.motion="):
         synthetic(None, "train", motion=-1)
     with pytest.raises(IndexError):
         synthetic(None, "val")[64]

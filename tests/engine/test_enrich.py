@@ -6,9 +6,11 @@ import copy
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from midframe.engine.enrich import DisFlowLabels, Enrichers
+from midframe.errors import UserError
 from midframe.types import Batch, Inputs
 
 
@@ -42,6 +44,19 @@ def test_known_labels_are_kept() -> None:
     out = Enrichers([DisFlowLabels()])(both)
     assert bool((out.flow[0] == 7.0).all()) and float(out.flow[1].abs().max()) < 7.0
     assert out.flow_valid is None
+
+
+@pytest.mark.parametrize("size", [(8, 8), (5, 7), (20, 96)])
+def test_dis_labels_of_small_frames(size: tuple[int, int]) -> None:
+    batch = moving_texture(8)
+    small = Inputs(batch.inputs.frames[..., : size[0], : size[1]], batch.inputs.t)
+    out = DisFlowLabels()(Batch(small, target=batch.target[..., : size[0], : size[1]]))
+    assert out.flow.shape == (1, 1, 2, 2, *size) and bool(out.flow.isfinite().all())
+
+
+def test_an_unknown_preset_names_the_known() -> None:
+    with pytest.raises(UserError, match="'slow'; choose ultrafast, fast, medium"):
+        DisFlowLabels("slow")
 
 
 def test_copying_the_training_module_does_not_copy_a_teacher() -> None:

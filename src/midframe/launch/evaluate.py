@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.errors import UserError
@@ -84,7 +85,8 @@ def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
 
     weights = find_weights(cfg.weights or cfg.model.get("weights"))
     config = _plain(cfg.model)
-    untrained = "untrained" if (config.get("info") or {}).get("parameters") else None
+    # asked of the class: a yaml without `info` may still name a model with something to train
+    untrained = "untrained" if get_class(config["net"]["_target_"]).trainable else None
     return {
         "model": cfg.model.name + (" (untrained)" if untrained and not weights else ""),
         "weights": str(weights) if weights else untrained,

@@ -25,6 +25,7 @@ def pack(cfg: DictConfig) -> None:
         {split: data.clips(split) for split in dict.fromkeys((data.split, data.val.split))},
         out,
         context=data.context,
+        root=data.root,
         name=data.name,
         shard_bytes=cfg.shard_mb << 20,
         on_error=data.on_error,

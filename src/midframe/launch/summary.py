@@ -43,7 +43,9 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
     weights = run.dir / (BEST if (run.dir / BEST).is_file() else LAST)
     print()
     if data.skipped:
-        print(f"{data.skipped} samples could not be read and were replaced (data.on_error=skip).")
+        print(
+            f"{data.skipped} samples could not be read and were left out or replaced (data.on_error=skip)."
+        )
     if "val/psnr" in metrics:
         gain = metrics["val/psnr"] - metrics["val/psnr_average"]
         print(
@@ -64,6 +66,13 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
         print(f"  {command}\n      {why}")
 
 
+def _longer(cfg: DictConfig, own: list[str], steps: str) -> tuple[str, str]:
+    if cfg.data.name == "sample":  # two short clips: more of them is what is lacking
+        command = f"python train.py experiment={cfg.name} data=clips data.root=MY_VIDEOS {steps}"
+        return command, "the same recipe on a folder of your own videos, ten times as long"
+    return shlex.join(["python", "train.py", *own, steps]), "the same recipe, ten times as long"
+
+
 def next_commands(cfg: DictConfig, weights: str) -> list[tuple[str, str]]:
     """Commands that make sense after this run, with the reason."""
     name, path = cfg.model.name, shlex.quote(weights)
@@ -80,6 +89,6 @@ def next_commands(cfg: DictConfig, weights: str) -> list[tuple[str, str]]:
             "benchmark.root=DIR",
             "measure it on a published benchmark",
         ),
-        (shlex.join(["python", "train.py", *kept, steps]), "the same recipe, ten times as long"),
+        _longer(cfg, kept, steps),
         (f"tensorboard --logdir {cfg.paths.runs}", "look at curves and pictures"),
     ]

@@ -8,7 +8,7 @@ is taken from the other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from midframe.errors import UserError
 from midframe.models.base import Interpolator, Pad
 from midframe.ops import backwarp, pixel_grid
 from midframe.types import Inputs, Prediction
-
-if TYPE_CHECKING:
-    import cv2
 
 AGREEMENT = 20.0  # weight exp(-20 e) of a pixel whose grey values differ by e between the frames
 CHOICE = 30.0  # the same between candidates
@@ -127,7 +124,7 @@ class Dis(Interpolator):
         return frame, torch.stack((-t * motion, (1 - t) * motion)), mask
 
 
-def create_dis(preset: str = "medium") -> cv2.DISOpticalFlow:
+def create_dis(preset: str = "medium") -> Any:
     """Return OpenCV's estimator with the settings of a preset, one of `PRESETS`."""
     import cv2
 
@@ -142,7 +139,7 @@ def grey(frames: Tensor) -> np.ndarray:
     return np.ascontiguousarray(luma.mul(255).round().clamp(0, 255).byte().cpu().numpy())
 
 
-def estimate(dis: cv2.DISOpticalFlow, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def estimate(dis: Any, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Return the flow (H, W, 2) in pixels between two (H, W) uint8 pictures of any size."""
     height, width = start.shape
     if min(height, width) >= LEAST:

@@ -1,0 +1,21 @@
+"""IFRNet says which sizes it takes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from midframe import Inputs, create_model
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "multiple"),
+    [((40, 48), 1.0, 16), ((48, 40), 1.0, 16), ((48, 48), 0.8, 20), ((48, 48), 0.5, 32)],
+)
+def test_a_size_that_does_not_fit_names_the_multiple(size, scale, multiple):
+    model = create_model("ifrnet_s")
+    x = Inputs(torch.rand(1, 2, 3, *size), torch.tensor([[0.5]]))
+    message = f"multiples of {multiple}, not {size[0]}x{size[1]}"
+    with pytest.raises(ValueError, match=message):
+        model(x, scale_factor=scale)
+    assert model.interpolate(x, scale_factor=scale).frame.shape[-2:] == size
