@@ -86,8 +86,8 @@ def guarded(command: Callable[[], object]) -> int:
         return error.code if isinstance(error.code, int) else USER_ERROR
     except (HydraException, OmegaConfBaseException) as error:
         return _fail(f"configuration: {_first_lines(error)}")
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"\ninterrupted; {error}".rstrip("; "), file=sys.stderr)
         return INTERRUPTED
     return 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import warnings
 from collections.abc import Sequence
 
@@ -54,8 +53,7 @@ def train(cfg: DictConfig) -> None:
         print_end(cfg, run, data, trainer)
     except KeyboardInterrupt:
         status = "interrupted"
-        print("\nstopped; the same command continues from the last checkpoint", file=sys.stderr)
-        raise
+        raise KeyboardInterrupt("the same command continues from the last checkpoint") from None
     finally:
         run.close(status)
 
