@@ -43,9 +43,8 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
     weights = run.dir / (BEST if (run.dir / BEST).is_file() else LAST)
     print()
     if data.skipped:
-        print(
-            f"{data.skipped} samples could not be read and were left out or replaced (data.on_error=skip)."
-        )
+        lost = "samples could not be read and were left out or replaced (data.on_error=skip)."
+        print(f"{data.skipped} {lost}")
     if "val/psnr" in metrics:
         gain = metrics["val/psnr"] - metrics["val/psnr_average"]
         print(
