@@ -14,7 +14,6 @@ import torch
 from torch.utils import _pytree as pytree
 
 from midframe.data.layouts import gopro, vimeo
-from midframe.data.layouts.mixed import mixed as mixture
 from midframe.data.module import Data, worker_count
 from midframe.data.pack import pack_clips
 from midframe.data.records import Clip
@@ -124,9 +123,6 @@ def test_entries_that_are_not_there_are_counted_as_skipped(tmp_path):
     assert data.skipped == 1
     data.val_loader()
     assert data.skipped == 2
-    mixed = partial(mixture, parts={"a": layout, "b": layout}, shares={"a": 1, "b": 1})
-    data = Data("mixed", partial(mixed, validate="a", length=8), tmp_path)
-    assert len(data.clips("train")) == 8 and data.skipped == 2
 
 
 def test_a_packed_data_set_is_known_by_any_spelling_of_its_folder(root, tmp_path, monkeypatch):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 
 from midframe.data.clips import ClipDataset
+from midframe.launch import entry
+from midframe.launch.check import check
 from midframe.launch.entry import with_recipe
 from midframe.launch.tasks import train_main
 from midframe.models.zoo import create_model
@@ -56,6 +59,11 @@ def test_a_run_leaves_everything_a_user_looks_for(
 
     shown = capsys.readouterr().out
     assert "average" in shown and "What to try next" in shown and str(run) in shown
+
+    (longer,) = [line for line in shown.splitlines() if "python train.py" in line]
+    overrides = shlex.split(longer)[2:]
+    assert "trainer.max_steps=40" in overrides and "callbacks=[default,ema]" in overrides
+    assert entry.run("train", check, overrides) == 0
 
     # The checkpoint is what the commands that it prints take, and holds the averaged weights.
     model = create_model("ifrnet_s", weights=run / "last.ckpt")

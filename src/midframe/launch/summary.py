@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 from midframe.data.module import Data
 from midframe.engine.checkpoint import BEST, LAST
 from midframe.engine.module import VFIModule
-from midframe.launch.entry import FIRST
 from midframe.launch.runs import Run
 
 
@@ -65,19 +64,23 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
         print(f"  {command}\n      {why}")
 
 
-def _longer(cfg: DictConfig, own: list[str], steps: str) -> tuple[str, str]:
+def _longer(cfg: DictConfig) -> tuple[str, str]:
+    """This run's own command, for ten times the steps."""
+    own = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    replaced = ("trainer.max_steps=", "resume=")
+    kept = [o for o in own if not o.startswith(replaced)]
+    steps = f"trainer.max_steps={cfg.trainer.max_steps * 10}"
+    why = "the same recipe, ten times as long"
     if cfg.data.name == "sample":  # two short clips: more of them is what is lacking
-        command = f"python train.py experiment={cfg.name} data=clips data.root=MY_VIDEOS {steps}"
-        return command, "the same recipe on a folder of your own videos, ten times as long"
-    return shlex.join(["python", "train.py", *own, steps]), "the same recipe, ten times as long"
+        kept = [o for o in kept if not o.startswith("data=")]
+        kept += ["data=clips", "data.root=MY_VIDEOS"]
+        why += ", on a folder of your own videos"
+    return shlex.join(["python", "train.py", *kept, steps]), why
 
 
 def next_commands(cfg: DictConfig, weights: str) -> list[tuple[str, str]]:
     """Commands that make sense after this run, with the reason."""
     name, path = cfg.model.name, shlex.quote(weights)
-    steps = f"trainer.max_steps={cfg.trainer.max_steps * 10}"
-    own = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    kept = [o for o in own if not o.startswith(("trainer.max_steps=", "resume=")) and o != FIRST]
     return [
         (
             f"midframe interpolate A.png B.png --out between --model {name} --weights {path}",
@@ -88,6 +91,6 @@ def next_commands(cfg: DictConfig, weights: str) -> list[tuple[str, str]]:
             "benchmark.root=DIR",
             "measure it on a published benchmark",
         ),
-        _longer(cfg, kept, steps),
+        _longer(cfg),
         (f"tensorboard --logdir {cfg.paths.runs}", "look at curves and pictures"),
     ]
