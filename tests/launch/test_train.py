@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
+import pty
+import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -179,3 +185,20 @@ def test_debug_configs_run(debug: str, tmp_path: Path, capfd: pytest.CaptureFixt
     if debug == "profile":
         assert "run_training_batch" in shown.out + shown.err
     assert only_run(tmp_path).name.startswith("debug-")
+
+
+def test_a_terminal_shows_a_bar_with_loss_psnr_and_speed(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "midframe.cli", "train", *TINY, f"paths.runs={tmp_path}"]
+    env = {**os.environ, "COLUMNS": "160", "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal's output
+        while block := os.read(ours, 1 << 16):
+            shown += block
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    text = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).decode(errors="replace")
+    for word in ("training", "4/4", "loss", "PSNR", "samples/s", "validating"):
+        assert word in text
