@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "models": _models,
         "bench": _bench,
     }
-    if not args or args[0] in ("-h", "--help"):
+    if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE)
         return 0
     if args[0] in ("-V", "--version"):

@@ -45,6 +45,8 @@ def test_every_data_set_fits_ifrnet(data: str) -> None:
         (["trainer.max_steps=null"], "both null"),
         (["data.crop=abc"], "data.crop=abc must be a whole number of pixels"),
         (["trainer=cpu", "trainer.devices=[0,1]", "data.global_batch=3"], "data.global_batch=4"),
+        (["seed=abc"], "seed=abc must be a whole number"),
+        (["data.times=foo"], "fixed or any"),
         (["optimizer.lr=-1"], "optimizer.lr=-1 must be a positive number"),
         (["data.global_batch=5", "trainer.accumulate_grad_batches=2"], "set data.global_batch=4"),
         (["data.context=0"], "data.context=0 gives 0"),

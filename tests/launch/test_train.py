@@ -73,6 +73,7 @@ def test_a_run_leaves_everything_a_user_looks_for(
 
     # The checkpoint is what the commands that it prints take, and holds the averaged weights.
     model = create_model("ifrnet_s", weights=run / "last.ckpt")
+    assert create_model("ifrnet_s", weights=run) is not None  # the best one
     saved = torch.load(run / "last.ckpt", weights_only=True)
     for name, value in model.state_dict().items():
         assert torch.equal(value, saved["state_dict"][f"model.{name}"])
@@ -115,6 +116,14 @@ def test_nan_stops_before_the_weights_and_names_the_module(
     assert batch["frames"].shape == (2, 2, 3, 32, 32) and len(batch["ids"]) == 2
     assert json.loads((run / "run.json").read_text())["status"] == "failed"
     assert not (run / "last.ckpt").exists()
+
+
+def test_what_a_constructor_refuses_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "runs", "data.augment.rotate=7") == 2
+    lines = [x for x in capsys.readouterr().err.splitlines() if x]
+    assert lines == ["error: data.augment.rotate=7: give a probability from 0 to 1"]
 
 
 def test_wrong_weights_leave_no_run_behind(

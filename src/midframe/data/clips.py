@@ -249,7 +249,8 @@ def collate(samples: Sequence[Sample], dataset: str = "") -> Batch:
             (h, w), (h0, w0) = sample.frames.shape[1:3], first.frames.shape[1:3]
             raise UserError(
                 f"clips {first.id} ({w0}x{h0}, {len(first.t)} targets) and {sample.id} ({w}x{h}, "
-                f"{len(sample.t)} targets) cannot share a batch; set a crop, or a batch of 1"
+                f"{len(sample.t)} targets) cannot share a batch; "
+                "in validation set data.val.batch=1 or data.val.crop, in training data.crop"
             )
         if (sample.target is None) != (first.target is None):
             raise UserError(f"of clips {first.id} and {sample.id} only one has targets")

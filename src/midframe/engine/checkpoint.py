@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,18 @@ def best_checkpoint(directory: str, monitor: str = "val/psnr", mode: str = "max"
 
 
 class LastCheckpoint(Checkpoint):
-    """Write ``last.ckpt`` every so many optimizer steps and at the end; atomically.
+    """Write ``last.ckpt`` every so many optimizer steps or minutes and at the end; atomically.
 
     At a step with a validation it is written after the validation, so that a resumed run neither
     repeats nor loses it. Non-finite weights never replace a good checkpoint.
     """
 
-    def __init__(self, directory: str, every_steps: int = 100) -> None:
+    def __init__(self, directory: str, every_steps: int = 100, every_minutes: float = 5.0) -> None:
         self.path = Path(directory) / LAST
         self.every_steps = every_steps
+        self.every_minutes = every_minutes
         self._saved = -1
+        self._time = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -52,11 +55,14 @@ class LastCheckpoint(Checkpoint):
 
     def _save(self, trainer: L.Trainer) -> None:
         step = trainer.global_step
-        due = step % self.every_steps == 0 or step >= trainer.max_steps
+        late = time.monotonic() - self._time > 60 * self.every_minutes
+        if trainer.world_size > 1:  # saving is done by all ranks together
+            late = bool(trainer.strategy.broadcast(late))
+        due = late or step % self.every_steps == 0 or step >= trainer.max_steps
         if not due or step in (self._saved, 0):
             return
         if all(bool(torch.isfinite(p).all()) for p in trainer.lightning_module.parameters()):
             for logger in trainer.loggers:
                 logger.save()  # what a resumed run will not compute again
             trainer.save_checkpoint(self.path)
-            self._saved = step
+            self._saved, self._time = step, time.monotonic()

@@ -68,14 +68,10 @@ class VFIModule(L.LightningModule):
             self.log(f"train/{name}", value, batch_size=size)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/lr", rate, batch_size=size)
-        if batch.target is not None and self._logs_this_step():
+        if batch.target is not None:
             with torch.no_grad():
                 value = psnr(pred.frame.flatten(0, 1).float(), batch.target.flatten(0, 1)).mean()
             self.log("train/psnr", value, prog_bar=True, batch_size=size)
-
-    def _logs_this_step(self) -> bool:
-        every = max(self.trainer.log_every_n_steps, 1)
-        return (self.global_step + 1) % every == 0 or self.global_step == 0
 
     def on_validation_epoch_start(self) -> None:
         """Forget the rows of the previous validation."""

@@ -67,6 +67,10 @@ def _types(cfg: DictConfig) -> Iterator[str]:
         yield f"data.crop={crop} must be a whole number of pixels, or two of them"
     if str(cfg.trainer.accelerator) in ("gpu", "cuda") and not torch.cuda.is_available():
         yield "PyTorch finds no GPU here; use trainer=cpu (or trainer=auto: the best there is)"
+    if not isinstance(cfg.seed, int) or cfg.seed < 0:
+        yield f"seed={cfg.seed} must be a whole number from 0 on"
+    if cfg.data.get("times", "fixed") not in ("fixed", "any"):
+        yield f"data.times={cfg.data.times} must be fixed or any"
     rate = OmegaConf.select(cfg, "optimizer.lr")
     if not isinstance(rate, (int, float)) or not rate > 0:
         yield f"optimizer.lr={rate} must be a positive number"

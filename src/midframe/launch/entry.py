@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import hydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -59,8 +59,12 @@ def run(
     def job(cfg: DictConfig) -> None:
         try:
             task(cfg)
-        except UserError as error:  # Hydra would print its own lines around it
-            raise SystemExit(_fail(str(error))) from error
+        except (UserError, InstantiationException) as error:
+            # Hydra would print its own lines around it, and wraps what a constructor raises
+            cause = error if isinstance(error, UserError) else error.__cause__
+            if not isinstance(cause, UserError):
+                raise
+            raise SystemExit(_fail(str(cause))) from error
 
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
     return guarded(main(job))

@@ -17,7 +17,7 @@ from midframe.engine.feed import Feed
 from midframe.engine.module import VFIModule
 from midframe.launch import entry
 from midframe.launch.check import check
-from midframe.launch.runs import Run, open_run
+from midframe.launch.runs import Run, newest_checkpoint, open_run
 from midframe.launch.summary import print_end, print_start
 
 
@@ -53,7 +53,10 @@ def train(cfg: DictConfig) -> None:
         print_end(cfg, run, data, trainer)
     except KeyboardInterrupt:
         status = "interrupted"
-        raise KeyboardInterrupt("the same command continues from the last checkpoint") from None
+        kept = newest_checkpoint(run.dir)[1]
+        raise KeyboardInterrupt(
+            f"the same command continues at step {kept}" if kept else "no step was saved yet"
+        ) from None
     finally:
         run.close(status)
 

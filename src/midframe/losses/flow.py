@@ -79,7 +79,8 @@ class _Labelled(Term):
             batch.flow_valid is not None and not bool((batch.flow_valid > 0).any())
         ):
             _log.warning(
-                "no flow labels in the first batch: %s is zero wherever they are missing",
+                "no flow labels in the first batch: %s is zero wherever they are missing "
+                "(teacher=dis computes some)",
                 type(self).__name__,
             )
 

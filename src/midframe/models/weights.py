@@ -38,7 +38,8 @@ def load_weights(model: nn.Module, source: str | PathLike[str] | Mapping[str, An
 
     Args:
         model: whose ``state_dict`` keys and shapes the weights must have, no more and no less.
-        source: a checkpoint's path (.pth, .pt, .ckpt, .safetensors) or a state dict, bare or under
+        source: a checkpoint's path (.pth, .pt, .ckpt, .safetensors), a run directory (its best
+            one counts) or a state dict, bare or under
             "state_dict" or "model", with or without ``module.`` before its keys. Of a Lightning
             checkpoint of this project the entries of the model are taken; where weights were
             averaged (EMA) those are the averaged ones.
@@ -49,7 +50,8 @@ def load_weights(model: nn.Module, source: str | PathLike[str] | Mapping[str, An
     if isinstance(source, Mapping):
         label, content = "the state dict", source
     else:
-        label, content = str(source), read_checkpoint(source)
+        path = find_weights(str(source))
+        label, content = str(path), read_checkpoint(path or source)
     state = _match(_unwrap(content, label), model)
     _check(state, model, label)
     model.load_state_dict(state, strict=True)
@@ -73,6 +75,8 @@ def read_checkpoint(path: str | PathLike[str]) -> Mapping[str, Any]:
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         if "Weights only load failed" in str(error):
             reason = ["it is damaged, or holds Python objects, which are never executed"]
+        if " " not in reason[0]:
+            reason = ["it is no file of PyTorch's"]
         raise UserError(
             f"{path} cannot be read as weights: {reason[0][:160]}; give a file with a state dict "
             f"({', '.join(SUFFIXES)})"
