@@ -15,7 +15,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = 24
+STEPS = 48
 RECIPE = [
     "experiment=smoke",
     f"trainer.max_steps={STEPS}",
@@ -66,7 +66,7 @@ def wait_for_step(runs: Path, step: int) -> None:
         for path in runs.glob("*/last.ckpt"):
             if torch.load(path, weights_only=True, mmap=True)["global_step"] >= step:
                 return
-        time.sleep(0.1)
+        time.sleep(0.02)
     raise AssertionError("the run never wrote its checkpoint")
 
 
