@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import fakes
 import numpy as np
 import pytest
+import torch
 
 from midframe.data.io import write_image
 from midframe.launch.pack import run as pack
 from midframe.launch.tasks import train_main
+from midframe.models.base import Interpolator
+from midframe.types import Inputs, Prediction
 
 TINY = [
     "model=ifrnet_s",
@@ -90,3 +96,46 @@ def test_missing_root_shows_the_expected_tree(
     message = capsys.readouterr().err
     assert "tri_trainlist.txt" in message and str(tmp_path / "nowhere") in message
     assert not (tmp_path / "runs").exists()
+
+
+class FourFrames(Interpolator):
+    """A model that reads two frames on each side."""
+
+    context = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Inputs, **hints: object) -> Prediction:
+        return Prediction(self.weight * x.frames.mean(1, keepdim=True))
+
+
+def test_four_frame_model_on_triplets_is_told_which_data_serves_it(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = f"model.net={{_target_:{__name__}.FourFrames}}"
+    assert train(root, net, "loss=l1") == 2
+    message = capsys.readouterr().err
+    assert "septuplet" in message and message.startswith("error:")
+    assert not (root.parent / "runs").exists()
+
+
+@pytest.mark.slow
+def test_two_ranks_share_one_run_directory(tmp_path: Path) -> None:
+    tiny = ["experiment=smoke", "trainer=ddp_cpu", "trainer.max_steps=4", "trainer.threads=1"]
+    tiny += ["trainer.val_check_interval=4", "data.crop=32", "data.val.limit=3", "logger=[csv]"]
+    rows = {}
+    for devices in (1, 2):
+        runs = tmp_path / str(devices)
+        command = [sys.executable, "-m", "midframe.cli", "train", *tiny]
+        command += [f"trainer.devices={devices}", f"paths.runs={runs}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        (run,) = (path for path in runs.iterdir() if path.is_dir())
+        assert json.loads((run / "run.json").read_text())["status"] == "finished"
+        with (run / "metrics.csv").open() as file:
+            rows[devices] = [row for row in csv.DictReader(file) if row["val/psnr"]][-1]
+    # the same samples, each once: the floor is equal to the last digit, the model nearly
+    assert rows[1]["val/psnr_average"] == rows[2]["val/psnr_average"]
+    assert float(rows[1]["val/psnr"]) == pytest.approx(float(rows[2]["val/psnr"]), abs=0.05)

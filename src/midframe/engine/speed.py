@@ -22,42 +22,45 @@ from midframe.types import Batch, Inputs
 
 
 def bench_train(
-    model: str = "ifrnet_s", batch: int = 4, size: int = 224, steps: int = 10, rounds: int = 3
+    model: str = "ifrnet_s", batch: int = 4, size: int = 224, steps: int = 30
 ) -> dict[str, Any]:
-    """Time training steps in a bare loop and under Hydra and Lightning, taking turns.
+    """Time training steps in a bare loop and under Hydra and Lightning, one by one in turns.
 
     Both run the same model, loss and optimizer on the same batches. The platform's side has the
     default loggers and callbacks; what is printed, checkpoints and validation are left out of both.
+    After each step of the trainer one bare step runs, so that what else the machine does weighs on
+    both alike.
 
     Returns:
-        Seconds per step of either side per round, their medians, and the overhead in percent
-        (median over rounds of the ratio within a round).
+        Median seconds per step of either side, by the clock and of the processor, and the overhead
+        in percent: the median over steps of the ratio of two neighbours.
     """
     batches = [_batch(batch, size, seed) for seed in range(steps + 1)]
     with tempfile.TemporaryDirectory() as directory:
-        cfg = _config(model, steps + 1, directory)
-        bare = _bare_step(build_module(cfg))
-        bare(batches[0])
-        pairs = []
-        for _ in range(rounds):
-            start = time.perf_counter()
-            for item in batches[1:]:
-                bare(item)
-            alone = (time.perf_counter() - start) / steps
-            pairs.append((alone, _platform_step(cfg, batches)))
-    overhead = statistics.median(ours / alone for alone, ours in pairs) - 1
-    return {
+        cfg = _config(model, len(batches), directory)
+        turns = _Turns(_bare_step(build_module(cfg)))
+        trainer: L.Trainer = build_trainer(cfg)
+        trainer.callbacks.append(turns)
+        loader: DataLoader = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+        trainer.fit(build_module(cfg), train_dataloaders=loader)
+    result: dict[str, Any] = {
         "benchmark": "train",
         "model": model,
         "batch": batch,
         "size": size,
+        "steps": steps,
         "threads": torch.get_num_threads(),
-        "bare_s": [round(a, 4) for a, _ in pairs],
-        "platform_s": [round(b, 4) for _, b in pairs],
-        "median_bare_s": round(statistics.median(a for a, _ in pairs), 4),
-        "median_platform_s": round(statistics.median(b for _, b in pairs), 4),
-        "overhead_percent": round(100 * overhead, 2),
     }
+    for unit, index in (("clock", 0), ("processor", 1)):
+        # the first step of either side warms up
+        pairs = [(ours[index], bare[index]) for ours, bare in turns.pairs[1:]]
+        ratio = statistics.median(ours / bare for ours, bare in pairs)
+        result[unit] = {
+            "platform_s": round(statistics.median(ours for ours, _ in pairs), 4),
+            "bare_s": round(statistics.median(bare for _, bare in pairs), 4),
+            "overhead_percent": round(100 * (ratio - 1), 2),
+        }
+    return result
 
 
 def _batch(count: int, size: int, seed: int) -> Batch:
@@ -97,20 +100,31 @@ def _bare_step(module: VFIModule) -> Callable[[Batch], None]:
     return step
 
 
-class _Clock(Callback):
-    """Times all steps after the first, from the end of the first to the end of the last."""
+class _Turns(Callback):
+    """Takes a bare step after each step of the trainer, and the times of both.
 
-    def __init__(self) -> None:
-        self.ends: list[float] = []
+    A step of the trainer lasts from the end of the bare step before it, so everything that happens
+    between two steps counts as the platform's.
+    """
 
-    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.ends.append(time.perf_counter())
+    def __init__(self, bare: Callable[[Batch], None]) -> None:
+        self.bare = bare
+        self.pairs: list[tuple[tuple[float, float], tuple[float, float]]] = []
+        self._since = _now()
+
+    def on_train_start(self, *args: Any) -> None:
+        self._since = _now()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        middle = _now()
+        self.bare(batch)
+        end = _now()
+        ours = (middle[0] - self._since[0], middle[1] - self._since[1])
+        self.pairs.append((ours, (end[0] - middle[0], end[1] - middle[1])))
+        self._since = end
 
 
-def _platform_step(cfg: DictConfig, batches: list[Batch]) -> float:
-    clock = _Clock()
-    trainer: L.Trainer = build_trainer(cfg)
-    trainer.callbacks.append(clock)
-    loader: DataLoader = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
-    trainer.fit(build_module(cfg), train_dataloaders=loader)
-    return (clock.ends[-1] - clock.ends[0]) / (len(clock.ends) - 1)
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()

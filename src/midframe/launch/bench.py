@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--model", default="ifrnet_s")
     train.add_argument("--batch", type=int, default=4)
     train.add_argument("--size", type=int, default=224)
-    train.add_argument("--rounds", type=int, default=3)
+    train.add_argument("--steps", type=int, default=30)
     infer = kinds.add_parser("infer", help="inference in float32, channels_last and bfloat16")
     infer.add_argument("--model", default="ifrnet_s")
     infer.add_argument("--size", default="448x256", help="WIDTHxHEIGHT")
@@ -41,7 +41,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
 
         quiet()
 
-        return bench_train(args.model, args.batch, args.size, rounds=args.rounds)
+        return bench_train(args.model, args.batch, args.size, args.steps)
     if args.kind == "infer":
         from midframe.benchmark.speed_infer import bench_infer
         from midframe.models.weights import find_weights

@@ -90,6 +90,9 @@ def guarded(command: Callable[[], object]) -> int:
         return error.code if isinstance(error.code, int) else USER_ERROR
     except (HydraException, OmegaConfBaseException) as error:
         return _fail(f"configuration: {_first_lines(error)}")
+    except BrokenPipeError:  # whoever read the output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt as error:
         print(f"\ninterrupted; {error}".rstrip("; "), file=sys.stderr)
         return INTERRUPTED
