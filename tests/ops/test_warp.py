@@ -97,3 +97,63 @@ def test_wrong_shapes_are_named():
         backwarp(torch.rand(1, 3, 4, 4), torch.rand(1, 4, 4, 4))
     with pytest.raises(ValueError):
         backwarp(torch.rand(2, 3, 4, 4), torch.rand(1, 2, 4, 4))
+
+
+GRIDS = {
+    "corners": lambda x, u, size: x + u,
+    "centers": lambda x, u, size: x + u * size / (size - 1),
+    "mixed": lambda x, u, size: (x + u) * size / (size - 1) - 0.5,
+    "shrunk": lambda x, u, size: (x + u) * (size - 1) / size,
+}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_each_published_grid_samples_where_it_says(grid):
+    rng = np.random.default_rng(1)
+    image, flow = rng.random((2, 3, 7, 9)), rng.normal(0, 3, (2, 2, 7, 9))
+    y, x = np.mgrid[:7, :9]
+    place = GRIDS[grid]
+    moved = np.stack((place(x, flow[:, 0], 9) - x, place(y, flow[:, 1], 7) - y), 1)
+    out = backwarp(torch.from_numpy(image), torch.from_numpy(flow), "zeros", grid=grid)
+    np.testing.assert_allclose(out.numpy(), _reference(image, moved, "zeros"), atol=1e-10)
+
+
+def test_pixels_that_look_outside_are_blanked():
+    image = torch.ones(1, 1, 4, 6)
+    flow = torch.zeros(1, 2, 4, 6)
+    flow[:, 0] = 0.25
+    partly = backwarp(image, flow, "zeros")
+    assert (partly[..., -1] == 0.75).all()
+    blanked = backwarp(image, flow, "zeros", visible=0.999)
+    assert (blanked[..., -1] == 0).all()
+    assert (blanked[..., :-1] == 1).all()
+
+
+def test_gradients_are_those_of_the_formula():
+    torch.manual_seed(0)
+    image = torch.rand(1, 2, 5, 6, dtype=torch.float64, requires_grad=True)
+    flow = (torch.rand(1, 2, 5, 6, dtype=torch.float64) * 0.8 + 0.1).requires_grad_()
+    for grid in ("corners", "centers"):
+        assert torch.autograd.gradcheck(
+            lambda i, f, g=grid: backwarp(i, f, "zeros", grid=g), (image, flow)
+        )
+
+
+def test_wrong_options_are_named():
+    image, flow = torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, 2)
+    with pytest.raises(ValueError, match="grid is one of"):
+        backwarp(image, flow, grid="center")
+    with pytest.raises(ValueError, match="visible goes with"):
+        backwarp(image, flow, visible=0.999)
+
+
+def test_equals_the_published_warp_of_the_event_model(golden):
+    with np.load(golden("wevi/warp_loss.npz")) as arrays:
+        data = {k: torch.from_numpy(arrays[k]) for k in ("src", "flow", "gout")}
+        wanted = {k: torch.from_numpy(arrays[k]) for k in ("bw", "bw_gsrc", "bw_gflow")}
+    image, flow = data["src"].requires_grad_(), data["flow"].requires_grad_()
+    out = backwarp(image, flow, "zeros")
+    torch.testing.assert_close(out, wanted["bw"], atol=1e-5, rtol=0)
+    out.backward(data["gout"])
+    torch.testing.assert_close(image.grad, wanted["bw_gsrc"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(flow.grad, wanted["bw_gflow"], atol=1e-3, rtol=0)
