@@ -14,8 +14,8 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "midframe"
 PLAIN = ("ops", "models", "losses", "metrics", "data", "video")
 FRAMEWORKS = {"hydra", "omegaconf", "lightning", "pytorch_lightning", "wandb"}
-OWNERS = {"av": "video/media.py", "cupy": "ops/", "dv_processing": "data/events.py"}
-LAZY = {"av", "wandb", "cupy", "dv_processing", "safetensors"}
+OWNERS = {"av": "video/media.py", "cupy": "ops/backends/launcher.py", "dv_processing": "data/events.py"}
+LAZY = {"av", "wandb", "cupy", "dv_processing", "safetensors", "triton"}
 
 # Which parts of midframe each part may import, besides itself; others may import everything.
 MAY_IMPORT = {

@@ -82,6 +82,7 @@ def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
     """Return all that a number depends on besides the protocol, for the record."""
     from midframe.launch.environment import environment
     from midframe.models.weights import find_weights, sha256_of
+    from midframe.ops.backend import current
 
     weights = find_weights(cfg.weights or cfg.model.get("weights"))
     config = _plain(cfg.model)
@@ -94,7 +95,7 @@ def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
         "model_config": {k: config.get(k) for k in ("name", "net", "hints")},
         "precision": cfg.precision,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "op_backend": "torch",
+        "op_backend": current(device),
         **environment(),
     }
 

@@ -1,0 +1,97 @@
+"""The backends that the operators' tests run over; each test takes one of the fixtures."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from midframe import ops
+from midframe.ops import backend as backends
+
+NAMES = ("reference", "torch", "numba", "kernels", "torch-cuda", "cupy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One backend on one device.
+
+    Attributes:
+        name: as the tests call it: "kernels" is CuPy's code with its kernels run on the CPU.
+        backend: as midframe calls it.
+        device: where its tensors are.
+        slow: keep sizes tiny.
+    """
+
+    name: str
+    backend: str
+    device: torch.device
+    slow: bool = False
+
+    def splat(self, *args: object, **options: object) -> Tensor:
+        return ops.splat(*args, **options, backend=self.backend)
+
+    def correlation(self, *args: object, **options: object) -> Tensor:
+        return ops.correlation(*args, **options, backend=self.backend)
+
+    def adacof(self, *args: object, **options: object) -> Tensor:
+        return ops.adacof(*args, **options, backend=self.backend)
+
+    def operator(self, name: str, *options: object) -> Callable[..., Tensor]:
+        """Return the operator of that name with the arguments behind its tensors."""
+        function = getattr(self, name)
+        return lambda *tensors: function(*tensors, *options)
+
+
+@contextlib.contextmanager
+def opened(name: str) -> Iterator[Run]:
+    """Give a backend by its name in the tests; skip with a reason where it can't run."""
+    cpu = torch.device("cpu")
+    if name == "kernels":
+        on_cpu = pytest.importorskip("cuda_on_cpu")
+        why = on_cpu.why_not()
+        if why:
+            pytest.skip(why)
+        with on_cpu.kernels_on_cpu():
+            yield Run(name, "cupy", cpu, slow=True)
+        return
+    backend = name.removesuffix("-cuda")
+    on_cuda = backend != name or name == "cupy"
+    if on_cuda and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    found = backends.availability(backend)
+    if not found.ok:
+        pytest.skip(found.why)
+    yield Run(name, backend, torch.device("cuda:0") if on_cuda else cpu)
+
+
+@pytest.fixture(params=NAMES)
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """Every backend, one after the other."""
+    with opened(request.param) as found:
+        yield found
+
+
+@pytest.fixture(params=NAMES[1:])
+def custom(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """Every backend behind the custom ops: all but the reference, which is on the tape."""
+    with opened(request.param) as found:
+        yield found
+
+
+@pytest.fixture
+def reference() -> Run:
+    """The truth, on the CPU."""
+    return Run("reference", "reference", torch.device("cpu"))
+
+
+@pytest.fixture
+def deterministic() -> Iterator[Callable[[bool], None]]:
+    """Switch PyTorch's deterministic algorithms, which also fill fresh memory with NaN."""
+    before = torch.are_deterministic_algorithms_enabled()
+    yield torch.use_deterministic_algorithms
+    torch.use_deterministic_algorithms(before)
