@@ -6,7 +6,9 @@ ARGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install train evaluate test test-slow lint clean
+HERE := PYTHONPATH=$(CURDIR)/src MIDFRAME_GPU_CHECK=1 $(PYTHON)
+
+.PHONY: install train evaluate test test-slow gpu-check lint clean
 
 install: $(STAMP)
 
@@ -26,6 +28,15 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# On any CUDA machine with PyTorch and CuPy, nothing installed: make gpu-check PYTHON=python3
+gpu-check:
+	@$(HERE) -m midframe.cli doctor --require cupy
+	@if $(HERE) -c "import pytest" 2>/dev/null; then $(HERE) -m pytest tests/ops -q $(ARGS); \
+	else echo "pytest is not installed: the operators are measured, not tested" >&2; fi
+	@$(HERE) -m midframe.cli bench ops --device cuda \
+		--save 'benchmarks/gpu-{device}.json' --table docs/benchmarks.md >/dev/null
+	@$(HERE) -c "import pytest" 2>/dev/null || { echo "not tested: pip install pytest" >&2; exit 1; }
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

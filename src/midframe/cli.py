@@ -15,7 +15,8 @@ USAGE = """usage: midframe COMMAND ...
   interpolate A.png B.png --out DIR [--factor 8] [--model NAME] [--weights FILE]
   pack [OVERRIDES]            turn a data set into shards: midframe pack data=vimeo
   models                      list the models and what is known about them
-  bench train|infer|data      measure speed; prints JSON with ratios
+  bench train|infer|data|ops  measure speed; prints JSON with ratios
+  doctor [--json]             what is installed, which code runs the operators, what to mend
 
 OVERRIDES are Hydra's: group=choice, key=value, ~key; `midframe train --help` shows the groups."""
 
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "pack": _pack,
         "models": _models,
         "bench": _bench,
+        "doctor": _doctor,
     }
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE)
@@ -89,12 +91,25 @@ def _models(args: list[str]) -> int:
 
 
 def _bench(args: list[str]) -> int:
-    from midframe.launch import bench, entry
+    from midframe.launch import bench, guard
 
     parser = argparse.ArgumentParser("midframe bench", description=bench.__doc__)
     bench.add_arguments(parser)
     options = parser.parse_args(args)
+    if options.kind == "ops":  # where PyTorch is all there is, as on a borrowed GPU
+        return guard.guarded(lambda: bench.run(options))
+    from midframe.launch import entry
+
     return entry.guarded(lambda: bench.run(options))
+
+
+def _doctor(args: list[str]) -> int:
+    from midframe.launch import doctor, guard
+
+    parser = argparse.ArgumentParser("midframe doctor", description=doctor.__doc__)
+    doctor.add_arguments(parser)
+    options = parser.parse_args(args)
+    return guard.guarded(lambda: doctor.run(options))
 
 
 if __name__ == "__main__":

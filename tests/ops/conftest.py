@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -61,11 +62,12 @@ def opened(name: str) -> Iterator[Run]:
         return
     backend = name.removesuffix("-cuda")
     on_cuda = backend != name or name == "cupy"
+    absent = pytest.fail if on_cuda and os.environ.get("MIDFRAME_GPU_CHECK") else pytest.skip
     if on_cuda and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
+        absent("needs a CUDA device")
     found = backends.availability(backend)
     if not found.ok:
-        pytest.skip(found.why)
+        absent(found.why)
     yield Run(name, backend, torch.device("cuda:0") if on_cuda else cpu)
 
 

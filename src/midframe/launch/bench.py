@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from midframe.errors import UserError
+from midframe.launch import bench_ops
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     infer.add_argument("--compile", action="store_true", help="add torch.compile (a minute more)")
     data = kinds.add_parser("data", help="samples per second from PNG files and from shards")
     data.add_argument("--triplets", type=int, default=120)
+    ops = kinds.add_parser("ops", help="the operators: every backend, the usual forms, the limits")
+    bench_ops.add_arguments(ops)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run one benchmark and print its JSON."""
+    if args.kind == "ops":
+        bench_ops.run(args)
+        return
     print(json.dumps(_measure(args), indent=1))
 
 

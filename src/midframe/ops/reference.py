@@ -32,34 +32,35 @@ def splat(input: Tensor, flow: Tensor, metric: Tensor | None, mode: str, normali
     """
     batch, channels, height, width = input.shape
     value = input.to(flow.dtype)
-    index, share = _corners(flow)
+    index, share, kept = _corners(flow)
     total = value.new_zeros(batch, channels, height * width)
     count = value.new_zeros(batch, 1, height * width)
     shift = _shift(metric, index, share) if mode == "soft" and metric is not None else None
     for corner in range(4):
-        target, weight = index[corner], share[corner]
+        target, weight, inside = index[corner], share[corner], kept[corner]
         if mode == "linear" and metric is not None:
             weight = weight * metric.flatten(2)
         elif shift is not None and metric is not None:
             exponent = metric.flatten(2) - shift.gather(2, target)
             weight = weight * exponent.clamp(max=SAFE_EXPONENT).exp()
-        add = value.flatten(2) * weight
+        # dropped corners have some index, and zero times a NaN would be a NaN there
+        add = torch.where(inside, value.flatten(2) * weight, 0.0)
         total = total.scatter_add(2, target.expand(-1, channels, -1), add)
-        count = count.scatter_add(2, target, weight)
+        count = count.scatter_add(2, target, torch.where(inside, weight, 0.0))
     if mode != "sum":
         total = total / _divisor(count, shift, normalize)
     return total.view(batch, channels, height, width).to(input.dtype)
 
 
-def _corners(flow: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Return each corner's target index and bilinear share, (N, 1, HW); share 0 where dropped."""
+def _corners(flow: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return each corner's target index, bilinear share and whether it is kept, (N, 1, HW)."""
     height, width = flow.shape[-2:]
     x = torch.arange(width, dtype=flow.dtype, device=flow.device) + flow[:, 0]
     y = torch.arange(height, dtype=flow.dtype, device=flow.device)[:, None] + flow[:, 1]
     inside = (x >= -1) & (x < width) & (y >= -1) & (y < height)  # never true of NaN
     x, y = torch.where(inside, x, 0.0), torch.where(inside, y, 0.0)
     left, top = x.detach().floor(), y.detach().floor()
-    index, share = [], []
+    index, share, kept_all = [], [], []
     for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
         column, row = left + dx, top + dy
         weight = (x - left if dx else left + 1 - x) * (y - top if dy else top + 1 - y)
@@ -67,7 +68,8 @@ def _corners(flow: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         at = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
         index.append(at.long().flatten(1)[:, None])
         share.append(torch.where(kept, weight, 0.0).flatten(1)[:, None])
-    return index, share
+        kept_all.append(kept.flatten(1)[:, None])
+    return index, share, kept_all
 
 
 def _shift(metric: Tensor, index: list[Tensor], share: list[Tensor]) -> Tensor:

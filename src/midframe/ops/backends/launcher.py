@@ -164,7 +164,7 @@ def availability() -> Availability:
         return Availability(False, "PyTorch finds no CUDA device")
     try:
         import cupy
-    except ImportError as error:
+    except Exception as error:  # a broken CuPy raises whatever it likes
         missing = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
         why = "CuPy is not installed" if missing else f"CuPy does not import: {_line(error)}"
         return Availability(False, why, wheel(), expected=True)

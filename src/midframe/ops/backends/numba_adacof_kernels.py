@@ -11,10 +11,11 @@ import numpy as np
 
 from midframe.ops.backends.numba_compiler import compiled
 from midframe.ops.backends.numba_splat_kernels import to_planes, to_rows
-from midframe.ops.backends.numba_vectors import fill, load, store, totals
+from midframe.ops.backends.numba_vectors import fill, load, store, totals, transpose
 
-CHUNK = 32  # pixels whose taps are prepared together
-LANES = (0, 0, 0, 0)
+CHUNK = 128  # pixels whose taps are prepared together, a multiple of len(WIDE)
+LANES = (0,) * 4
+WIDE = (0,) * 16
 LIMIT = 1 << 24  # the largest whole part of an offset
 
 
@@ -71,22 +72,49 @@ def _prepare(alpha, beta, dilation, side, n, y, begin, pixels, shape, index, dow
 @compiled
 def _shares(weight, n, y, begin, pixels, down, right, shares):
     """Write each tap's weights of its four corners, row by row, for some pixels."""
-    one = down.dtype.type(1)
+    one = fill(down.dtype.type(1), WIDE)
+    near = np.zeros(CHUNK, down.dtype)
     for tap in range(len(down)):
-        m, part_y, part_x = weight[n, tap, y, begin : begin + pixels], down[tap], right[tap]
-        w0, w1, w2, w3 = shares[tap, 0], shares[tap, 1], shares[tap, 2], shares[tap, 3]
-        for x in range(pixels):
-            s, e = part_y[x], part_x[x]
-            top, low = (one - s) * m[x], s * m[x]
-            w0[x], w1[x] = top * (one - e), top * e
-            w2[x], w3[x] = low * (one - e), low * e
+        near[:pixels] = weight[n, tap, y, begin : begin + pixels]
+        part_y, part_x, to = down[tap], right[tap], tap * 4 * CHUNK
+        for x in range(0, CHUNK, len(WIDE)):
+            s, e, m = load(part_y, x, WIDE), load(part_x, x, WIDE), load(near, x, WIDE)
+            low = s * m
+            top, w = (one - s) * m, one - e
+            store(shares, to + x, top * w)
+            store(shares, to + CHUNK + x, top * e)
+            store(shares, to + 2 * CHUNK + x, low * w)
+            store(shares, to + 3 * CHUNK + x, low * e)
+
+
+@compiled
+def _slopes(dots, m, s, e, planar, results):
+    """Write a tap's gradients of weight, alpha and beta from its corners' products with g.
+
+    Takes:
+        dots: four products for each of CHUNK pixels.
+        m, s, e: weight and fractions, CHUNK each.
+        planar: room for 4 CHUNK numbers.
+        results: 3 CHUNK numbers, written.
+    """
+    one = fill(m.dtype.type(1), WIDE)
+    for x in range(0, CHUNK, 4):
+        transpose(dots, 4 * x, 4, planar, x, CHUNK, LANES)
+    for x in range(0, CHUNK, len(WIDE)):
+        d0, d1 = load(planar, x, WIDE), load(planar, CHUNK + x, WIDE)
+        d2, d3 = load(planar, 2 * CHUNK + x, WIDE), load(planar, 3 * CHUNK + x, WIDE)
+        factor, down, right = load(m, x, WIDE), load(s, x, WIDE), load(e, x, WIDE)
+        up, left = one - down, one - right
+        store(results, x, up * (left * d0 + right * d1) + down * (left * d2 + right * d3))
+        store(results, CHUNK + x, factor * (left * (d2 - d0) + right * (d3 - d1)))
+        store(results, 2 * CHUNK + x, factor * (up * (d1 - d0) + down * (d3 - d2)))
 
 
 @compiled
 def forward(start, stop, rows, shape, weight, alpha, beta, side, dilation, out):
     """Write output rows start..stop.
 
-    Args:
+    Takes:
         start, stop: output rows, counted through all samples.
         rows: of `pack`.
         shape: (C, H', W') of the image.
@@ -100,8 +128,8 @@ def forward(start, stop, rows, shape, weight, alpha, beta, side, dilation, out):
     pitch = (channels + 3) // 4 * 4
     line, zero = (wide + 2) * pitch, fill(out.dtype.type(0), LANES)
     index = np.empty((taps, CHUNK), np.int32)
-    down, right = np.empty((taps, CHUNK), out.dtype), np.empty((taps, CHUNK), out.dtype)
-    shares, found = np.empty((taps, 4, CHUNK), out.dtype), np.empty(CHUNK * pitch, out.dtype)
+    down, right = np.zeros((taps, CHUNK), out.dtype), np.zeros((taps, CHUNK), out.dtype)
+    shares, found = np.empty(taps * 4 * CHUNK, out.dtype), np.empty(CHUNK * pitch, out.dtype)
     for item in range(start, stop):
         n, y = item // height, item % height
         first = n * (tall + 2) * line
@@ -113,11 +141,13 @@ def forward(start, stop, rows, shape, weight, alpha, beta, side, dilation, out):
                 for c in range(0, pitch, 4):
                     north, south = zero, zero
                     for tap in range(taps):
-                        i = first + index[tap, x] * pitch + c
-                        north = north + load(rows, i, LANES) * shares[tap, 0, x]
-                        north = north + load(rows, i + pitch, LANES) * shares[tap, 1, x]
-                        south = south + load(rows, i + line, LANES) * shares[tap, 2, x]
-                        south = south + load(rows, i + line + pitch, LANES) * shares[tap, 3, x]
+                        i, j = first + index[tap, x] * pitch + c, tap * 4 * CHUNK
+                        north = north + load(rows, i, LANES) * shares[j + x]
+                        north = north + load(rows, i + pitch, LANES) * shares[j + CHUNK + x]
+                        south = south + load(rows, i + line, LANES) * shares[j + 2 * CHUNK + x]
+                        south = (
+                            south + load(rows, i + line + pitch, LANES) * shares[j + 3 * CHUNK + x]
+                        )
                     store(found, x * pitch + c, north + south)
             at = (n * channels * height + y) * width + begin
             to_planes(found, 0, pitch, channels, out, at, height * width, pixels, LANES)
@@ -130,7 +160,7 @@ def gather(
 ):  # fmt: skip
     """Write the gradients of weights and offsets for output rows start..stop.
 
-    Args:
+    Takes:
         start, stop: output rows, counted through all samples.
         grad: N C H W numbers.
         rows, shape, weight, alpha, beta, side, dilation: as in `forward`.
@@ -140,11 +170,11 @@ def gather(
     channels, tall, wide = shape
     taps, height, width = weight.shape[1:]
     pitch = (channels + 3) // 4 * 4
-    line, one = (wide + 2) * pitch, grad.dtype.type(1)
-    zero = fill(one - one, LANES)
+    line, zero = (wide + 2) * pitch, fill(grad.dtype.type(0), LANES)
     index = np.empty((taps, CHUNK), np.int32)
-    down, right = np.empty((taps, CHUNK), grad.dtype), np.empty((taps, CHUNK), grad.dtype)
-    dots = np.empty(taps * CHUNK * 4, grad.dtype)
+    down, right = np.zeros((taps, CHUNK), grad.dtype), np.zeros((taps, CHUNK), grad.dtype)
+    dots, near = np.zeros(taps * CHUNK * 4, grad.dtype), np.zeros(CHUNK, grad.dtype)
+    planar, results = np.empty(4 * CHUNK, grad.dtype), np.empty(3 * CHUNK, grad.dtype)
     tile = np.zeros(CHUNK * pitch, grad.dtype)
     for item in range(start, stop):
         n, y = item // height, item % height
@@ -166,26 +196,17 @@ def gather(
                         t3 = t3 + g * load(rows, j + line + pitch, LANES)
                     store(dots, (tap * CHUNK + x) * 4, totals(t0, t1, t2, t3))
             for tap in range(taps):
+                near[:pixels] = weight[n, tap, y, begin : begin + pixels]
                 found = dots[tap * CHUNK * 4 : (tap + 1) * CHUNK * 4]
-                s, e, m = down[tap], right[tap], weight[n, tap, y, begin : begin + pixels]
+                _slopes(found, near, down[tap], right[tap], planar, results)
                 if needs[0]:
-                    to = grad_weight[n, tap, y, begin : begin + pixels]
-                    for x in range(pixels):
-                        north = (one - e[x]) * found[4 * x] + e[x] * found[4 * x + 1]
-                        south = (one - e[x]) * found[4 * x + 2] + e[x] * found[4 * x + 3]
-                        to[x] = (one - s[x]) * north + s[x] * south
+                    grad_weight[n, tap, y, begin : begin + pixels] = results[:pixels]
                 if needs[1]:
-                    to = grad_alpha[n, tap, y, begin : begin + pixels]
-                    for x in range(pixels):
-                        west = found[4 * x + 2] - found[4 * x]
-                        east = found[4 * x + 3] - found[4 * x + 1]
-                        to[x] = m[x] * ((one - e[x]) * west + e[x] * east)
+                    far = CHUNK + pixels
+                    grad_alpha[n, tap, y, begin : begin + pixels] = results[CHUNK:far]
                 if needs[2]:
-                    to = grad_beta[n, tap, y, begin : begin + pixels]
-                    for x in range(pixels):
-                        north = found[4 * x + 1] - found[4 * x]
-                        south = found[4 * x + 3] - found[4 * x + 2]
-                        to[x] = m[x] * ((one - s[x]) * north + s[x] * south)
+                    far = 2 * CHUNK + pixels
+                    grad_beta[n, tap, y, begin : begin + pixels] = results[2 * CHUNK : far]
 
 
 @compiled
@@ -194,7 +215,7 @@ def scatter(
 ):  # fmt: skip
     """Add the image's gradient of strips start..stop, each in an image of its own.
 
-    Args:
+    Takes:
         start, stop: strips of output rows, counted through all samples.
         grad, shape, weight, alpha, beta, side, dilation: as in `gather`.
         strips: how many in a sample.
@@ -205,8 +226,8 @@ def scatter(
     pitch = (channels + 3) // 4 * 4
     line = (wide + 2) * pitch
     index = np.empty((taps, CHUNK), np.int32)
-    down, right = np.empty((taps, CHUNK), grad.dtype), np.empty((taps, CHUNK), grad.dtype)
-    shares, tile = np.empty((taps, 4, CHUNK), grad.dtype), np.zeros(CHUNK * pitch, grad.dtype)
+    down, right = np.zeros((taps, CHUNK), grad.dtype), np.zeros((taps, CHUNK), grad.dtype)
+    shares, tile = np.empty(taps * 4 * CHUNK, grad.dtype), np.zeros(CHUNK * pitch, grad.dtype)
     for item in range(start, stop):
         n, strip = item // strips, item % strips
         first = item * (tall + 2) * line
@@ -221,8 +242,9 @@ def scatter(
                 to_rows(grad, at, height * width, channels, tile, 0, pitch, pixels, LANES)
                 for tap in range(taps):
                     for x in range(pixels):
-                        w0, w1 = shares[tap, 0, x], shares[tap, 1, x]
-                        w2, w3 = shares[tap, 2, x], shares[tap, 3, x]
+                        j = tap * 4 * CHUNK
+                        w0, w1 = shares[j + x], shares[j + CHUNK + x]
+                        w2, w3 = shares[j + 2 * CHUNK + x], shares[j + 3 * CHUNK + x]
                         for c in range(0, pitch, 4):
                             g = load(tile, x * pitch + c, LANES)
                             i = first + index[tap, x] * pitch + c

@@ -27,7 +27,7 @@ def _keep(row, x, value):
 def forward(start, stop, first, second, radius, shape, pitch, margin, out):
     """Write ``out`` for rows start..stop.
 
-    Args:
+    Takes:
         start, stop: rows, counted through all samples.
         first, second: N H C W' numbers.
         radius: r.
@@ -76,7 +76,7 @@ def forward(start, stop, first, second, radius, shape, pitch, margin, out):
 def backward(start, stop, grad, other, radius, shape, pitch, grad_pitch, margin, sign, out):
     """Write the gradient of one of the maps for rows start..stop.
 
-    Args:
+    Takes:
         start, stop: rows, counted through all samples.
         grad: N H (2 r + 1)^2 W' numbers.
         other: the other map, N H C W' numbers.

@@ -28,7 +28,7 @@ def divide(
 ):  # fmt: skip
     """Write ``rows`` = g / D and ``along`` = dD/dN sum_c g out / D for rows start..stop.
 
-    Args:
+    Takes:
         start, stop: rows of the image, counted through all samples.
         grad: N C H W numbers, g.
         channels: C.
@@ -96,7 +96,7 @@ def gather(
 ):  # fmt: skip
     """Write the gradients of source rows start..stop.
 
-    Args:
+    Takes:
         start, stop: rows of the image, counted through all samples.
         image: N C H W numbers.
         channels: C.

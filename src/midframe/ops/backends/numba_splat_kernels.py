@@ -20,7 +20,8 @@ NOWHERE = 1 << 30
 
 
 @compiled
-def inside(x, y, width, height):  # never true of NaN
+def inside(x, y, width, height):
+    """Tell whether a target reaches a pixel of the image; NaN does not."""
     return x >= -1 and x < width and y >= -1 and y < height
 
 
@@ -116,7 +117,7 @@ def forward(
 ):  # fmt: skip
     """Sum up and divide bands start..stop (of ``band`` rows, through all samples).
 
-    Args:
+    Takes:
         start, stop: bands, counted through all samples.
         band: rows in a band.
         image: N C H W numbers.

@@ -11,9 +11,10 @@ import operator
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+from numba import extending, types
+from numba.extending import lower_builtin, models, register_model, type_callable
 
+intrinsic: Any = extending.intrinsic  # what it returns is called without the typing context
 FLAGS = ("contract", "nsz")
 INT = ir.IntType(32)
 
@@ -46,7 +47,7 @@ def load(typing: Any, array: Any, index: Any, lanes: Any) -> Any:
     kind = Vector(array.dtype, len(lanes))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        found = builder.load(_place(context, builder, array, *args[:2], kind))
+        found = builder.load(_place(context, builder, array, args[0], args[1], kind))
         found.align = array.dtype.bitwidth // 8
         return found
 
@@ -137,8 +138,8 @@ def totals(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
             size //= 2
             low, high = list(range(size)), list(range(size, 2 * size))
             parts = [fold(x, x, low, high) for x in parts]
-        pairs = [fold(*parts[i : i + 2], [0, 1, 4, 5], [2, 3, 6, 7]) for i in (0, 2)]
-        return fold(*pairs, [0, 2, 4, 6], [1, 3, 5, 7])
+        pairs = [fold(x, y, [0, 1, 4, 5], [2, 3, 6, 7]) for x, y in zip(parts[::2], parts[1::2])]
+        return fold(pairs[0], pairs[1], [0, 2, 4, 6], [1, 3, 5, 7])
 
     return Vector(a.dtype, 4)(a, b, c, d), code
 

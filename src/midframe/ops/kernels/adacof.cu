@@ -6,6 +6,11 @@
 
 constexpr int ROW = SIDE ? SIDE : 1;  // taps whose offsets are loaded together
 
+// Blocks that a multiprocessor holds: as many registers for loads under way as spill none.
+constexpr bool HEAVY = sizeof(REAL) == 8 || sizeof(INDEX) == 8;
+constexpr int RESIDENT = HEAVY ? 2 : 4;
+constexpr int RESIDENT_BACKWARD = HEAVY ? 2 : 3;
+
 typedef quad<REAL> four;
 typedef quad<SCALAR> packed_four;  // a pixel of the packed image
 
@@ -121,7 +126,7 @@ extern "C" __global__ void adacof_unpack(
 
 // image (N, groups, image_height, image_width, 4); weight, alpha, beta (N, taps, height, width)
 // -> out (N, C, height, width)
-extern "C" __global__ void __launch_bounds__(256) adacof(
+extern "C" __global__ void __launch_bounds__(256, RESIDENT) adacof(
     const packed_four* __restrict__ image, const SCALAR* __restrict__ weight,
     const SCALAR* __restrict__ alpha, const SCALAR* __restrict__ beta, SCALAR* __restrict__ out,
     long long channels_, long long height, long long width, long long image_height_,
@@ -189,7 +194,7 @@ __device__ __forceinline__ REAL product(const four& a, const four& b) {
 }
 
 // grad (N, C, height, width) -> the gradients of weight, alpha and beta
-extern "C" __global__ void __launch_bounds__(256) adacof_backward(
+extern "C" __global__ void __launch_bounds__(256, RESIDENT_BACKWARD) adacof_backward(
     const SCALAR* __restrict__ grad, const packed_four* __restrict__ image,
     const SCALAR* __restrict__ weight, const SCALAR* __restrict__ alpha,
     const SCALAR* __restrict__ beta, SCALAR* __restrict__ grad_weight,
