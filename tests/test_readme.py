@@ -81,6 +81,6 @@ def test_models_are_listed_in_table_and_command(
 def test_every_subcommand_is_in_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     usage = capsys.readouterr().out
-    for word in ("train", "evaluate", "check", "interpolate", "pack", "models", "bench"):
+    for word in ("train", "evaluate", "check", "interpolate", "pack", "models", "bench", "doctor"):
         assert f"  {word} " in usage
     assert cli.main(["nonsense"]) == 2

@@ -92,8 +92,9 @@ def reference() -> Run:
 
 
 @pytest.fixture
-def deterministic() -> Iterator[Callable[[bool], None]]:
+def deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
     """Switch PyTorch's deterministic algorithms, which also fill fresh memory with NaN."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it products are refused
     before = torch.are_deterministic_algorithms_enabled()
     yield torch.use_deterministic_algorithms
     torch.use_deterministic_algorithms(before)

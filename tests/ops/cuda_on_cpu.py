@@ -26,7 +26,9 @@ from midframe.ops.backends import launcher
 from midframe.ops.backends.launcher import Argument, Grid, Kernel
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
-SANITIZE = os.environ.get("MIDFRAME_SANITIZE", "")  # such as "address,undefined", libraries preloaded
+SANITIZE = os.environ.get(
+    "MIDFRAME_SANITIZE", ""
+)  # such as "address,undefined", libraries preloaded
 FLAGS = ("-O1", "-std=c++17", "-ffp-contract=off", "-w", "-shared", "-fPIC")
 MOST_THREADS = 1024
 

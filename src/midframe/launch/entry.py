@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from midframe.errors import UserError
+from midframe.launch import guard
+from midframe.launch.guard import USER_ERROR
 from midframe.paths import config_dir
 
-USER_ERROR = 2
-INTERRUPTED = 130
 # Without a choice of any of these, a command trains the recipe for a first run.
 _CHOICES = {"model", "data", "loss", "optimizer", "teacher", "experiment"}
 FIRST = "experiment=first"
@@ -82,21 +82,17 @@ def with_recipe(argv: Sequence[str] | None) -> list[str]:
 
 def guarded(command: Callable[[], object]) -> int:
     """Run a command and turn what the user can mend into one line and exit code 2."""
-    try:
-        command()
-    except UserError as error:
-        return _fail(str(error))
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else USER_ERROR
-    except (HydraException, OmegaConfBaseException) as error:
-        return _fail(f"configuration: {_first_lines(error)}")
-    except BrokenPipeError:  # whoever read the output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt as error:
-        print(f"\ninterrupted; {error}".rstrip("; "), file=sys.stderr)
-        return INTERRUPTED
-    return 0
+
+    def task() -> int:
+        try:
+            command()
+        except SystemExit as error:
+            return error.code if isinstance(error.code, int) else USER_ERROR
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(f"configuration: {_first_lines(error)}") from error
+        return 0
+
+    return guard.guarded(task)
 
 
 def _fail(message: str) -> int:

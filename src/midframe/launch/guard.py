@@ -23,7 +23,7 @@ def guarded(command: Callable[[], object]) -> int:
     except BrokenPipeError:  # whoever read the output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"\ninterrupted; {error}".rstrip("; "), file=sys.stderr)
         return INTERRUPTED
     return code if isinstance(code, int) else 0

@@ -74,6 +74,9 @@ class use_backend:  # noqa: N801 - a context manager that reads like a function
 def choose(backend: str | None) -> str:
     """Return the name asked for: the argument, else the context's, else MIDFRAME_OPS, else auto.
 
+    A compiled function notices a change of the context, but reads MIDFRAME_OPS only while it is
+    compiled.
+
     Raises:
         UserError: if there is no backend of that name.
     """

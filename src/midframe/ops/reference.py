@@ -142,9 +142,7 @@ def adacof(image: Tensor, weight: Tensor, alpha: Tensor, beta: Tensor, dilation:
         part_y, part_x = down - whole_y, right - whole_x
         sample = sum(
             _at(source, y + dy, x + dx)
-            * (
-                (part_y if dy else 1 - part_y) * (part_x if dx else 1 - part_x)
-            )[:, None]
+            * ((part_y if dy else 1 - part_y) * (part_x if dx else 1 - part_x))[:, None]
             for dy in (0, 1)
             for dx in (0, 1)
         )

@@ -84,9 +84,7 @@ def splat(
     return _forward(input, flow, metric, mode, normalize, name)[0]
 
 
-def _check(
-    input: Tensor, flow: Tensor, metric: Tensor | None, mode: str, normalize: str
-) -> None:
+def _check(input: Tensor, flow: Tensor, metric: Tensor | None, mode: str, normalize: str) -> None:
     if mode not in MODES or normalize not in NORMALIZE:
         raise ValueError(
             f"splat: mode is one of {', '.join(MODES)} and normalize one of "
@@ -178,9 +176,7 @@ def _(  # type: ignore[no-untyped-def]
 def _save(ctx, inputs, output):  # type: ignore[no-untyped-def]
     input, flow, metric, ctx.mode, ctx.normalize, ctx.backend = inputs
     out, weight, shift = output
-    ctx.save_for_backward(
-        input, flow, metric, None if ctx.mode == "sum" else out, weight, shift
-    )
+    ctx.save_for_backward(input, flow, metric, None if ctx.mode == "sum" else out, weight, shift)
     ctx.mark_non_differentiable(weight, shift)
 
 
