@@ -199,6 +199,17 @@ def test_softsplat_reproduction(softsplat, name):
     assert_gradient(pred.grad, softsplat[f"{name}_ga"])
 
 
+def test_softsplat_by_a_single_author(golden):
+    arrays = Golden(golden("softsplat/losses_personal.npz"))
+    term = LaplacianPyramid(6, reduction="mean", kernel="gaussians", band="blur")
+    torch.testing.assert_close(term.kernel, arrays["kernel"][0, 0], atol=1e-7, rtol=0)
+    pred = arrays.leaf("a")
+    value = run_term(term, pred, arrays["b"])
+    value.backward()
+    assert_value(value, float(arrays["laploss"]))
+    assert_gradient(pred.grad, arrays["laploss_ga"])
+
+
 STMFNET_SUMS = [
     {"lap": 1},
     {"charb": 1},
@@ -238,6 +249,15 @@ def test_stmfnet_distillation(stmfnet, index, distilled, learnt, alpha):
     assert_value(total, float(stmfnet[f"distill{index}/value"]))
     assert_gradient(student.grad, stmfnet[f"distill{index}/grad"])
     assert teacher.grad is None
+
+
+def test_softsplat_bands(softsplat):
+    term = LaplacianPyramid(5, "mean", "pick", residue=False, growth=1)
+    bands = term.pyramid(softsplat["a"])
+    torch.testing.assert_close(bands[1], softsplat["pyr1"], atol=1e-6, rtol=0)
+    for level, band in enumerate(bands):
+        expected = softsplat[f"pyr{level}_absmean"]
+        torch.testing.assert_close(band.abs().mean(), expected, atol=1e-6, rtol=0)
 
 
 def test_laplacian_bands(stmfnet):

@@ -164,8 +164,9 @@ class Geometry(Term):
 class LaplacianPyramid(Term):
     """L1 distance of Laplacian pyramids, coarse levels weighted more.
 
-    The defaults are ST-MFNet's form, a sum that grows with batch and size. UPR-Net's and the
-    SoftSplat reproduction's form is ``reduction="mean", down="pick", residue=False, growth=1``.
+    The defaults are ST-MFNet's form, a sum that grows with batch and size. UPR-Net's and
+    SoftSplat-Full's form is ``reduction="mean", down="pick", residue=False, growth=1``; that of the
+    single author's SoftSplat ``levels=6, reduction="mean", kernel="gaussians", band="blur"``.
 
     Args:
         levels: pictures compared.
@@ -173,6 +174,9 @@ class LaplacianPyramid(Term):
         down: halve by 2x2 "average", or "pick" every second pixel, after the blur.
         residue: the last level is the low-pass rest; else all levels are bands.
         growth: level i has weight growth^i.
+        kernel: "binomial" blurs by the 5x5 binomial, the picture mirrored at its border;
+            "gaussians" by the *sum* of a Gaussian of x and one of y, its edge repeated.
+        band: a picture less the next level enlarged, "expand", or less itself blurred, "blur".
 
     Source: Bojanowski et al., "Optimizing the Latent Space of Generative Networks", ICML 2018.
     """
@@ -187,6 +191,8 @@ class LaplacianPyramid(Term):
         down: Literal["average", "pick"] = "average",
         residue: bool = True,
         growth: float = 2.0,
+        kernel: Literal["binomial", "gaussians"] = "binomial",
+        band: Literal["expand", "blur"] = "expand",
     ) -> None:
         super().__init__()
         if levels < 1 or reduction not in ("sum", "mean") or down not in ("average", "pick"):
@@ -194,10 +200,16 @@ class LaplacianPyramid(Term):
                 f"the Laplacian loss has levels >= 1, reduction sum or mean, down average or pick; "
                 f"got levels={levels}, reduction={reduction!r}, down={down!r}"
             )
+        if kernel not in ("binomial", "gaussians") or band not in ("expand", "blur"):
+            raise UserError(
+                f"the Laplacian loss has kernel binomial or gaussians and band expand or blur; "
+                f"got kernel={kernel!r}, band={band!r}"
+            )
         self.bands = levels - 1 if residue else levels
         self.residue, self.reduction, self.down, self.growth = residue, reduction, down, growth
-        kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-        self.register_buffer("kernel", kernel, persistent=False)
+        self.border = "reflect" if kernel == "binomial" else "replicate"
+        self.band = band
+        self.register_buffer("kernel", _blur_kernel(kernel), persistent=False)
 
     def forward(self, pred: Prediction, batch: Batch, model: Interpolator) -> Tensor:
         """Return the weighted sum over levels; sides must be multiples of 2^bands."""
@@ -211,7 +223,7 @@ class LaplacianPyramid(Term):
     def pyramid(self, x: Tensor) -> list[Tensor]:
         """Return the bands of ``x`` (N, C, H, W), finest first, and the rest if it is compared."""
         unit = 2**self.bands
-        least = max(2 * unit, 1) if self.bands else 1
+        least = max(2 * unit, 1) if self.bands and self.border == "reflect" else unit
         if x.shape[-2] % unit or x.shape[-1] % unit or min(x.shape[-2:]) < least:
             raise UserError(
                 f"the Laplacian loss takes sides that are multiples of {unit} and at least {least},"
@@ -219,17 +231,30 @@ class LaplacianPyramid(Term):
             )
         levels = []
         for _ in range(self.bands):
-            low = self._blur(x)
-            low = F.avg_pool2d(low, 2) if self.down == "average" else low[..., ::2, ::2]
-            spread = x.new_zeros(x.shape)
-            spread[..., ::2, ::2] = low
-            levels.append(x - 4 * self._blur(spread))
+            blurred = self._blur(x)
+            low = F.avg_pool2d(blurred, 2) if self.down == "average" else blurred[..., ::2, ::2]
+            if self.band == "expand":
+                spread = x.new_zeros(x.shape)
+                spread[..., ::2, ::2] = low
+                blurred = 4 * self._blur(spread)
+            levels.append(x - blurred)
             x = low
         return [*levels, x] if self.residue else levels
 
     def _blur(self, x: Tensor) -> Tensor:
-        """Blur each channel by the 5x5 binomial, picture mirrored at its border."""
+        """Blur each channel."""
         channels = x.shape[1]
-        row = self.kernel.to(x.dtype).expand(channels, 1, 1, 5)
-        x = F.pad(x, (2, 2, 2, 2), mode="reflect")
-        return F.conv2d(F.conv2d(x, row.mT, groups=channels), row, groups=channels)
+        kernel = self.kernel.to(x.dtype).expand(channels, 1, -1, 5)
+        x = F.pad(x, (2, 2, 2, 2), mode=self.border)
+        if kernel.shape[2] == 1:  # separable
+            x = F.conv2d(x, kernel.mT, groups=channels)
+        return F.conv2d(x, kernel, groups=channels)
+
+
+def _blur_kernel(name: str) -> Tensor:
+    """Return a row (1, 5) of a separable kernel, or a whole one (5, 5)."""
+    if name == "binomial":
+        return torch.tensor([[1.0, 4.0, 6.0, 4.0, 1.0]]) / 16
+    row = torch.exp(-(torch.arange(-2.0, 3.0) ** 2) / 4)
+    kernel = row + row[:, None]
+    return kernel / kernel.sum()

@@ -1,0 +1,187 @@
+"""PWC-Net: optical flow by pyramid, warping and cost volume.
+
+Sun et al., "PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume", CVPR 2018,
+arXiv 1709.02371; the form with dense decoders and a context network. Parameter names are those of
+the public PyTorch checkpoints.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from midframe.models.flow import FlowNetwork, bgr, leaky
+from midframe.ops import backwarp, correlation
+
+FEATURES = (16, 32, 64, 96, 128, 196)
+DENSE = (128, 128, 96, 64, 32)
+CONTEXT = (128, 128, 128, 96, 64, 32)
+DILATION = (1, 2, 4, 8, 16, 1)
+VOLUME = 81
+VISIBLE = 0.999
+NAMES = ("One", "Two", "Thr", "Fou", "Fiv", "Six")
+
+Grid = Literal["corners", "centers", "mixed"]
+Prefix = Literal["net", "module"]
+
+
+class Named(nn.Module):
+    """A part whose submodules carry a common prefix, by which public checkpoints differ."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        super().__init__()
+        self.prefix = prefix
+
+    def put(self, name: str, module: nn.Module) -> None:
+        """Add a submodule."""
+        self.add_module(self.prefix + name, module)
+
+    def part(self, name: str) -> nn.Module:
+        """Return a submodule."""
+        return getattr(self, self.prefix + name)
+
+
+class Extractor(Named):
+    """Feature pyramid of one frame: (N, 3, H, W) -> levels 1 (H/2) to 6 (H/64)."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        super().__init__(prefix)
+        inside = 3
+        for name, width in zip(NAMES, FEATURES):
+            rest = (nn.Conv2d(width, width, 3, 1, 1) for _ in range(2))
+            self.put(name, leaky(nn.Conv2d(inside, width, 3, 2, 1), *rest))
+            inside = width
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the six levels, finest first."""
+        levels = []
+        for name in NAMES:
+            x = self.part(name)(x)
+            levels.append(x)
+        return levels
+
+
+class Decoder(Named):
+    """The flow of one level (2 to 6) from its features and the level above."""
+
+    def __init__(self, level: int, grid: Grid, prefix: Prefix) -> None:
+        super().__init__(prefix)
+        self.grid, self.scale = grid, 0.0
+        inside = VOLUME
+        if level < 6:
+            above = VOLUME + sum(DENSE) + (FEATURES[level] + 4 if level < 5 else 0)
+            self.put("Upflow", nn.ConvTranspose2d(2, 2, 4, 2, 1))
+            self.put("Upfeat", nn.ConvTranspose2d(above, 2, 4, 2, 1))
+            self.scale = 20.0 / 2**level  # from the network's unit to pixels of this level
+            inside += FEATURES[level - 1] + 4
+        for name, width in zip(NAMES, DENSE):
+            self.put(name, leaky(nn.Conv2d(inside, width, 3, 1, 1)))
+            inside += width
+        self.put("Six", nn.Sequential(nn.Conv2d(inside, 2, 3, 1, 1)))
+
+    def forward(
+        self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the flow (N, 2, h, w) and the dense features.
+
+        Args:
+            first: (N, C, h, w) features of the frame where the flow starts.
+            second: features of the frame where it ends.
+            above: flow and features of the level above, or None at the coarsest.
+        """
+        parts = []
+        if above is not None:
+            flow = self.part("Upflow")(above[0].to(first.dtype))
+            up = self.part("Upfeat")(above[1])
+            way = _wide(flow) * self.scale
+            second = backwarp(second, way, "zeros", grid=self.grid, visible=VISIBLE)
+            parts = [first, flow, up]
+        volume = F.leaky_relu(correlation(first, second), 0.1)
+        x = torch.cat([volume, *parts], 1)
+        for name, _ in zip(NAMES, DENSE):
+            x = torch.cat([self.part(name)(x), x], 1)
+        return _wide(self.part("Six")(x)), x
+
+
+class Refiner(Named):
+    """Context network: what is added to the finest flow."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        super().__init__(prefix)
+        inside = VOLUME + FEATURES[1] + 4 + sum(DENSE)
+        layers = []
+        for width, dilation in zip(CONTEXT, DILATION):
+            layers.append(nn.Conv2d(inside, width, 3, 1, dilation, dilation))
+            inside = width
+        self.put("Main", nn.Sequential(*leaky(*layers), nn.Conv2d(inside, 2, 3, 1, 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, 2, h, w)."""
+        return _wide(self.part("Main")(x))
+
+
+class PWCNet(FlowNetwork, Named):
+    """The network; see the module's page for the paper.
+
+    Weights may be bfloat16 while frames are float32; flows are then float32 as well.
+
+    Args:
+        grid: where warping samples: "corners" as in the stand-alone network, "centers" as in
+            ST-MFNet's copy and "mixed" as in a SoftSplat reproduction's, which share the weights
+            but not the numbers.
+        channels: "bgr" turns the frames around, as the public weights want; ST-MFNet's copy is fed
+            "rgb".
+        mean: is subtracted from the network's three input channels.
+        prefix: of the submodules' names: "net" as in today's public checkpoints, "module" as in
+            older ones.
+    """
+
+    multiple: ClassVar[int] = 64
+
+    def __init__(
+        self,
+        grid: Grid = "corners",
+        channels: Literal["bgr", "rgb"] = "bgr",
+        mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        prefix: Prefix = "net",
+    ) -> None:
+        super().__init__(prefix)
+        self.channels, self.mean = channels, mean
+        self.put("Extractor", Extractor(prefix))
+        for level in (2, 3, 4, 5, 6):
+            self.put(NAMES[level - 1], Decoder(level, grid, prefix))
+        self.put("Refiner", Refiner(prefix))
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+        """Return the flows of levels 2 to 6 (H/4 to H/64), in 20 pixels of the input."""
+        return self.flow_between(*self.pyramids(first, second))
+
+    def pyramids(self, first: Tensor, second: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return both frames' features, from which flow in either direction follows."""
+        both = torch.cat((first, second))
+        both = bgr(both) if self.channels == "bgr" else both
+        if any(self.mean):
+            both = both - both.new_tensor(self.mean)[:, None, None]
+        dtype = next(self.parameters()).dtype
+        levels = self.part("Extractor")(both.to(dtype))
+        one, two = zip(*(level.chunk(2) for level in levels))
+        return list(one), list(two)
+
+    def flow_between(self, first: list[Tensor], second: list[Tensor]) -> tuple[Tensor, ...]:
+        """Return `forward`'s flows from two frames' features."""
+        flows: list[Tensor] = []
+        above = None
+        for level in (6, 5, 4, 3, 2):
+            decoder = self.part(NAMES[level - 1])
+            above = decoder(first[level - 1], second[level - 1], above)
+            flows.insert(0, above[0])
+        flows[0] = flows[0] + self.part("Refiner")(above[1])
+        return tuple(flows)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """At least float32: a bfloat16 flow of 32 px would move in steps of 1/8 px."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

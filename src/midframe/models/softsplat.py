@@ -1,0 +1,346 @@
+"""SoftSplat: softmax splatting of frames and features, then synthesis.
+
+Niklaus and Liu, "Softmax Splatting for Video Frame Interpolation", CVPR 2020, arXiv 2003.05534.
+Written from a description of the published network, whose terms allow non-commercial use only;
+parameter names are those of its weights.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from midframe.models.base import Interpolator, Pad
+from midframe.models.flow import FlowNetwork, leaky
+from midframe.models.liteflownet import LiteFlowNet
+from midframe.models.pwcnet import PWCNet
+from midframe.models.softsplat_parts import (
+    COLUMNS,
+    LARGEST_METRIC,
+    ROWS,
+    Block,
+    GridNet,
+    Style,
+    Way,
+    both_ways,
+    brightness,
+    check_size,
+    other_half,
+    per_time,
+    prediction,
+    side_by_side,
+    sized,
+    sized_flow,
+    toward,
+    wide,
+)
+from midframe.ops import backwarp, correlation, splat
+from midframe.types import Inputs, Prediction
+
+STYLE = Style("netMain", bias=False, shared=False)
+EPSILON = 1e-7
+FLOW_FEATURES = (16, 32, 64, 96, 128, 192)
+FLOW_DECODER = (128, 128, 96, 64, 32)
+FLOW_NAMES = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth")
+VOLUME = 81
+NAMES = ("One", "Two", "Thr")
+METRIC_ROWS = (16, 32, 64, 96)
+
+
+class FlowExtractor(nn.Module):
+    """Feature pyramid of one frame: (N, 3, H, W) -> levels 1 (H/2) to 6 (H/64), rounded up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inside = 3
+        for name, width in zip(FLOW_NAMES, FLOW_FEATURES):
+            layers = (nn.Conv2d(inside, width, 3, 2, 1), nn.Conv2d(width, width, 3, 1, 1))
+            self.add_module(f"net{name}", leaky(*layers))
+            inside = width
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the six levels, finest first."""
+        levels = []
+        for name in FLOW_NAMES:
+            x = getattr(self, f"net{name}")(x)
+            levels.append(x)
+        return levels
+
+
+class FlowDecoder(nn.Module):
+    """The flow of one level from its features and the flow of the level above."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        inside = FLOW_FEATURES[level - 1] + VOLUME + (2 if level < len(FLOW_FEATURES) else 0)
+        layers = []
+        for width in FLOW_DECODER:
+            layers.append(nn.Conv2d(inside, width, 3, 1, 1))
+            inside = width
+        self.netMain = nn.Sequential(*leaky(*layers), nn.Conv2d(inside, 2, 3, 1, 1))
+
+    def forward(self, first: Tensor, second: Tensor, flow: Tensor | None) -> Tensor:
+        """Return the flow (N, 2, h, w) in pixels of this level."""
+        parts = []
+        if flow is not None:
+            flow = sized_flow(flow, first.shape[-2:])
+            second = backwarp(second, flow, "zeros")
+            parts = [flow.to(first.dtype)]
+        volume = correlation(first, second)
+        return wide(self.netMain(torch.cat([first, volume, *parts], 1)))
+
+
+class SmallFlow(nn.Module):
+    """The published model's own flow network, of PWC-Net's kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.netExtractor = FlowExtractor()
+        for level, name in enumerate(FLOW_NAMES, start=1):
+            self.add_module(f"net{name}", FlowDecoder(level))
+
+    def forward(self, both: Tensor) -> Tensor:
+        """Return the flows (2 B, 2, H, W) between normalised BGR frames (2 B, 3, H, W)."""
+        flow = None
+        levels = self.netExtractor(both.to(next(self.parameters()).dtype))
+        for name, features in zip(reversed(FLOW_NAMES), reversed(levels)):
+            flow = getattr(self, f"net{name}")(features, other_half(features), flow)
+        return sized_flow(flow, both.shape[-2:])
+
+
+class Basic(nn.Module):
+    """Convolution, activation, convolution, with a 1x1 convolution around them."""
+
+    def __init__(self, inside: int, middle: int, outside: int) -> None:
+        super().__init__()
+        self.netMain = nn.Sequential(
+            STYLE.conv(inside, middle), STYLE.slope(middle), STYLE.conv(middle, outside)
+        )
+        self.netShortcut = STYLE.conv(inside, outside, kernel=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, outside, h, w)."""
+        return self.netMain(x) + self.netShortcut(x)
+
+
+class Encoder(nn.Module):
+    """Feature pyramid of one frame: (N, 3, H, W) -> H, H/2, H/4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inside = 3
+        for name, width in zip(NAMES, ROWS):
+            first = STYLE.conv(inside, width, 1 if name == "One" else 2)
+            rest = (STYLE.slope(width), STYLE.conv(width, width), STYLE.slope(width))
+            self.add_module(f"net{name}", nn.Sequential(first, *rest))
+            inside = width
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the features, finest first, the finest with the frame before them."""
+        one = self.netOne(x)
+        two = self.netTwo(one)
+        return [torch.cat((x, one), 1), two, self.netThr(two)]
+
+
+class SoftMetric(nn.Module):
+    """Importance of each pixel, by a small U-Net over the frame and the brightness check."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.netInput, self.netError = STYLE.conv(3, 12), STYLE.conv(1, 4)
+        for row, width in enumerate(METRIC_ROWS):
+            self.add_module(f"{row}x0 - {row}x1", Block(STYLE, "lateral", width, width))
+            if row:
+                above = METRIC_ROWS[row - 1]
+                down, up = Block(STYLE, "down", above, width), Block(STYLE, "up", width, above)
+                self.add_module(f"{row - 1}x0 - {row}x0", down)
+                self.add_module(f"{row}x1 - {row - 1}x1", up)
+        self.netOutput = Basic(METRIC_ROWS[0], METRIC_ROWS[0], 1)
+
+    def forward(self, both: Tensor, features: Tensor, flow: Tensor) -> Tensor:
+        """Return (2 B, 1, H, W): the lower, the more a pixel counts.
+
+        Args:
+            both: both frames (2 B, 3, H, W).
+            features: of both frames, at full size.
+            flow: (2 B, 2, H, W) from each to the other.
+        """
+        error = brightness(features, other_half(features), flow).mean(1, keepdim=True)
+        row = torch.cat((self.netInput(both), self.netError(error.to(both.dtype))), 1)
+        rows = [row]
+        for depth in range(1, len(METRIC_ROWS)):
+            row = getattr(self, f"{depth - 1}x0 - {depth}x0")(row)
+            rows.append(row)
+        row = getattr(self, "3x0 - 3x1")(row)
+        for depth in reversed(range(len(METRIC_ROWS) - 1)):
+            beside = getattr(self, f"{depth}x0 - {depth}x1")(rows[depth])
+            up = getattr(self, f"{depth + 1}x1 - {depth}x1")
+            row = beside + up(row, beside.shape[-2:])
+        return wide(self.netOutput(row))
+
+
+class AlphaMetric(nn.Module):
+    """Importance of each pixel by the brightness check alone, times a trainable factor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(-torch.ones(1))
+
+    def forward(self, both: Tensor, features: Tensor, flow: Tensor) -> Tensor:
+        """Return (2 B, 1, H, W) as `SoftMetric` does, from the frames alone."""
+        error = brightness(both, other_half(both), flow).mean(1, keepdim=True)
+        return -self.alpha.to(error.dtype) * error
+
+
+class Warp(nn.Module):
+    """What both frames' features, splatted to the target time, give at the three scales."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, width in zip(NAMES, ROWS):
+            inside = 2 * (width + 1 + (3 if name == "One" else 0))
+            self.add_module(f"net{name}", Basic(inside, width, width))
+
+    def forward(
+        self, features: list[Tensor], flow: Tensor | None, metric: Tensor | None
+    ) -> list[Tensor]:
+        """Return the rows (N, C, h, w) of GridNet.
+
+        Args:
+            features: of both frames (2 N, C, h, w), finest first.
+            flow: (2 N, 2, H, W) to the target time in pixels, or None to leave them in place.
+            metric: (2 N, 1, H, W), or None with ``flow``.
+        """
+        rows = []
+        for name, feature in zip(NAMES, features):
+            size = feature.shape[-2:]
+            if flow is None or metric is None:
+                row = torch.cat((feature, torch.zeros_like(feature[:, :1])), 1)
+            else:
+                flow, metric = sized_flow(flow, size), sized(metric, size)
+                carried = torch.cat((feature, metric.to(feature.dtype)), 1)
+                importance = (-metric).clamp(-LARGEST_METRIC, LARGEST_METRIC)
+                row = splat(carried, flow, importance, "soft", "addeps").to(feature.dtype)
+            rows.append(getattr(self, f"net{name}")(side_by_side(row)))
+        return rows
+
+
+class Synthesis(GridNet):
+    """Encoder, importance, splatting and GridNet."""
+
+    def __init__(self, metric: nn.Module | None) -> None:
+        super().__init__()
+        self.netEncode = Encoder()
+        self.netSoftmetric = metric
+        self.netWarp = Warp()
+        self._build()
+        self.netOutput = Basic(ROWS[0], ROWS[0], 3)
+
+    def _build(self) -> None:
+        for row, width in enumerate(ROWS):
+            for column in range(COLUMNS - 1):
+                self._put("lateral", row, column, Block(STYLE, "lateral", width, width))
+        for column in range(COLUMNS):
+            for row in range(len(ROWS) - 1):
+                fine, coarse = ROWS[row], ROWS[row + 1]
+                if column < COLUMNS // 2:
+                    self._put("down", row, column, Block(STYLE, "down", fine, coarse))
+                else:
+                    self._put("up", row + 1, column, Block(STYLE, "up", coarse, fine))
+
+    def _put(self, way: Way, row: int, column: int, block: Block) -> None:
+        self.add_module(self._name(way, row, column), block)
+
+    @staticmethod
+    def _name(way: Way, row: int, column: int) -> str:
+        down, right = {"lateral": (0, 1), "down": (1, 0), "up": (-1, 0)}[way]
+        return f"{row}x{column} - {row + down}x{column + right}"
+
+    def block(self, way: Way, row: int, column: int) -> nn.Module:
+        """Return a block by the node that it starts from."""
+        return getattr(self, self._name(way, row, column))
+
+    def forward(self, both: Tensor, flow: Tensor | None, t: Tensor) -> Tensor:
+        """Return the normalised frames (B * T, 3, H, W) from both (2 B, 3, H, W)."""
+        both = both.to(self.netOutput.netShortcut.weight.dtype)
+        features = self.netEncode(both)
+        metric = None
+        if flow is not None and self.netSoftmetric is not None:
+            metric = toward(self.netSoftmetric(both, features[0], flow), t) * 2
+            flow = toward(flow, t)
+        features = [per_time(feature, t.shape[1]) for feature in features]
+        return self.netOutput(self.through(self.netWarp(features, flow, metric)))
+
+
+class SoftSplat(Interpolator):
+    """The published network; see the module's page for the paper.
+
+    Args:
+        flow: "own" is the published weights' small flow network; "pwcnet" and "liteflownet" are
+            larger ones, with the parameter names of their own checkpoints below ``netFlow.``.
+        metric: importance of the pixels by the published "network", or by the brightness check
+            times a trainable factor, "alpha" (eq. 9 of the paper).
+        train_flow: whether the flow network is fine-tuned; else it gets no gradient.
+        grid_only: the baseline without motion: GridNet sees the features where they are, and there
+            are neither flow network nor metric. Knows only t = 0.5.
+    """
+
+    provides: ClassVar[frozenset[str]] = frozenset({"flow"})
+    pad = Pad(2, "replicate", "after")
+    casts: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        flow: Literal["own", "pwcnet", "liteflownet"] = "own",
+        metric: Literal["network", "alpha"] = "network",
+        train_flow: bool = True,
+        grid_only: bool = False,
+    ) -> None:
+        super().__init__()
+        networks = {"own": SmallFlow, "pwcnet": PWCNet, "liteflownet": LiteFlowNet}
+        metrics = {"network": SoftMetric, "alpha": AlphaMetric}
+        if flow not in networks or metric not in metrics:
+            raise ValueError(
+                f"SoftSplat has flow {', '.join(networks)} and metric {', '.join(metrics)}, "
+                f"not {flow!r} and {metric!r}"
+            )
+        self.netFlow: nn.Module | None = None
+        if grid_only:
+            self.times, self.provides = "half", frozenset()
+        else:
+            self.netFlow = networks[flow]().requires_grad_(train_flow)
+        self.netSynthesis = Synthesis(None if grid_only else metrics[metric]())
+
+    def forward(self, x: Inputs, **hints: object) -> Prediction:
+        """Interpolate at every ``x.t``; flow, features and metric are computed once for all.
+
+        Args:
+            x: two frames with even height and width.
+            **hints: options of other models; ignored.
+
+        Returns:
+            Frame (not clamped) and flow 0->1 and 1->0, the same for every t.
+
+        Raises:
+            ValueError: for sizes that do not fit.
+        """
+        check_size(self, x)
+        pair = torch.stack(x.pair, 1).flip(2)  # BGR
+        mean = pair.mean(dim=(1, 2, 3, 4), keepdim=True)
+        deviation = pair.std(dim=(1, 2, 3, 4), correction=0, keepdim=True)
+        both = torch.cat(((pair - mean) / (deviation + EPSILON)).unbind(1))
+        flow = self._flow(x, both)
+        out = wide(self.netSynthesis(both, flow, x.t))
+        times = x.t.shape[1]
+        frame = out * per_time(deviation[:, 0], times) + per_time(mean[:, 0], times)
+        return prediction(frame.flip(1), flow, x)
+
+    def _flow(self, x: Inputs, both: Tensor) -> Tensor | None:
+        """Return the flows (2 B, 2, H, W), or None for the baseline."""
+        if self.netFlow is None:
+            return None
+        if isinstance(self.netFlow, FlowNetwork):
+            return both_ways(self.netFlow, *x.pair)
+        return self.netFlow(both)

@@ -1,0 +1,218 @@
+"""SoftSplat's reproduction SoftSplat-Full, in the two forms of its code.
+
+Niklaus and Liu, "Softmax Splatting for Video Frame Interpolation", CVPR 2020, arXiv 2003.05534, as
+reproduced at github.com/JHLew/SoftSplat-Full. Written from a description; parameter names are those
+of its weights, which fit the form "june".
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from midframe.models.base import Interpolator, Pad
+from midframe.models.pwcnet import PWCNet
+from midframe.models.softsplat_parts import (
+    COLUMNS,
+    ROWS,
+    Block,
+    GridNet,
+    Style,
+    Way,
+    both_ways,
+    brightness,
+    check_size,
+    other_half,
+    per_time,
+    prediction,
+    side_by_side,
+    sized,
+    sized_flow,
+    toward,
+    wide,
+)
+from midframe.ops import splat
+from midframe.types import Inputs, Prediction
+
+STYLE = Style("layers", bias=True, shared=True, counted=False)
+EPSILON = 1e-8
+MEAN = (0.429, 0.431, 0.397)
+METRIC_WIDTH = 64
+
+Form = Literal["head", "june"]
+
+
+class SynthesisNetwork(GridNet):
+    """GridNet behind one convolution a row; row 0 has a sixth lateral block before the output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        steps, pairs = COLUMNS // 2, list(zip(ROWS, ROWS[1:]))
+
+        def blocks(way: Way, inside: int, outside: int, count: int) -> nn.ModuleList:
+            return nn.ModuleList(Block(STYLE, way, inside, outside) for _ in range(count))
+
+        self.lateral = nn.ModuleList(
+            blocks("lateral", width, width, COLUMNS - 1 if row else COLUMNS)
+            for row, width in enumerate(ROWS)
+        )
+        self.down = nn.ModuleList(blocks("down", fine, coarse, steps) for fine, coarse in pairs)
+        self.up = nn.ModuleList(blocks("up", coarse, fine, steps) for fine, coarse in pairs)
+        self.compress = nn.ModuleList(
+            STYLE.conv(2 * (width if row else width + 3), width) for row, width in enumerate(ROWS)
+        )
+        self.to_RGB = nn.Sequential(STYLE.slope(ROWS[0]), STYLE.conv(ROWS[0], 3))
+
+    def block(self, way: Way, row: int, column: int) -> nn.Module:
+        """Return a block by the node that it starts from."""
+        if way == "up":
+            return self.up[row - 1][column - COLUMNS // 2]
+        return getattr(self, way)[row][column]
+
+    def forward(self, rows: list[Tensor]) -> Tensor:
+        """Return the frame (N, 3, h, w) from what was splatted (N, C, h, w) at three scales."""
+        rows = [compress(row) for compress, row in zip(self.compress, rows)]
+        return self.to_RGB(self.block("lateral", 0, COLUMNS - 1)(self.through(rows)))
+
+
+def feature_pyramid() -> nn.ModuleList:
+    """Return the levels of the feature pyramid, at H, H/2 and H/4."""
+    levels, inside = [], 3
+    for row, width in enumerate(ROWS):
+        first = STYLE.conv(inside, width, 2 if row else 1)
+        rest = (STYLE.slope(width), STYLE.conv(width, width), STYLE.slope(width))
+        levels.append(nn.Sequential(first, *rest))
+        inside = width
+    return nn.ModuleList(levels)
+
+
+def metric_network() -> nn.Sequential:
+    """Return the network from a frame and its difference to the other one to the importance."""
+    first, second = STYLE.conv(6, METRIC_WIDTH), STYLE.conv(METRIC_WIDTH, METRIC_WIDTH)
+    last = STYLE.conv(METRIC_WIDTH, 1)
+    return nn.Sequential(first, STYLE.slope(METRIC_WIDTH), second, STYLE.slope(METRIC_WIDTH), last)
+
+
+class SoftSplatFull(Interpolator):
+    """The reproduction; see the module's page.
+
+    Args:
+        form: "june" works on frames in [-1, 1] and clamps always; "head" normalises each channel
+            of frames and features over the two frames, and clamps in evaluation only.
+        metric: importance of the pixels: the brightness check times a trainable factor, "alpha",
+            or a small "network" (which only the form "june" was published with).
+        train_flow: whether PWC-Net is trained too, as published; else it gets no gradient.
+        grid_only: the baseline without motion: GridNet sees the features where they are, and there
+            are neither flow network nor metric. Knows only t = 0.5.
+    """
+
+    provides: ClassVar[frozenset[str]] = frozenset({"flow"})
+    pad = Pad(4, "replicate", "both")
+    casts: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        form: Form = "head",
+        metric: Literal["alpha", "network"] = "alpha",
+        train_flow: bool = True,
+        grid_only: bool = False,
+    ) -> None:
+        super().__init__()
+        if form not in ("head", "june") or metric not in ("alpha", "network"):
+            raise ValueError(
+                f"SoftSplatFull has form head or june and metric alpha or network, "
+                f"not {form!r} and {metric!r}"
+            )
+        self.form = form
+        self.register_parameter("alpha", None)
+        self.flow_predictor: PWCNet | None = None
+        self.v_net: nn.Sequential | None = None
+        if grid_only:
+            self.times, self.provides = "half", frozenset()
+        else:
+            self.flow_predictor = PWCNet("mixed", "rgb", MEAN, "module")
+            self.flow_predictor.requires_grad_(train_flow)
+            if metric == "alpha":
+                self.alpha = nn.Parameter(-torch.ones(1))
+            else:
+                self.v_net = metric_network()
+        self.feature_pyramid = feature_pyramid()
+        self.synth_net = SynthesisNetwork()
+
+    def forward(self, x: Inputs, **hints: object) -> Prediction:
+        """Interpolate at every ``x.t``; flow, features and metric are computed once for all.
+
+        The published code knows t = 0.5 only; other times shorten the flows accordingly.
+
+        Args:
+            x: two frames whose height and width are multiples of 4.
+            **hints: options of other models; ignored.
+
+        Returns:
+            Frame (clamped as the form does) and flow 0->1 and 1->0, the same for every t.
+
+        Raises:
+            ValueError: for sizes that do not fit.
+        """
+        check_size(self, x)
+        pair, times = torch.stack(x.pair, 1), x.t.shape[1]
+        if self.form == "june":
+            pair = pair * 2 - 1
+            flow = self._flow(*pair.unbind(1))
+            out = wide(self.synth_net(self._rows(torch.cat(pair.unbind(1)), flow, x.t)))
+            return prediction(((out + 1) / 2).clamp(0, 1), flow, x)
+        flow = self._flow(*x.pair)
+        mean, deviation = _statistics(pair)
+        both = torch.cat(((pair - mean) / deviation).unbind(1))
+        out = wide(self.synth_net(self._rows(both, flow, x.t)))
+        frame = out * per_time(deviation[:, 0], times) + per_time(mean[:, 0], times)
+        return prediction(frame if self.training else frame.clamp(0, 1), flow, x)
+
+    def _flow(self, first: Tensor, second: Tensor) -> Tensor | None:
+        """Return the flows (2 B, 2, H, W), or None for the baseline."""
+        if self.flow_predictor is None:
+            return None
+        return both_ways(self.flow_predictor, first, second)
+
+    def _metric(self, both: Tensor, flow: Tensor) -> Tensor:
+        """Return the importance (2 B, 1, H, W) of both frames' pixels."""
+        difference = brightness(both, other_half(both), flow, "shrunk")
+        if self.v_net is None:
+            return self.alpha.to(flow.dtype) * difference.sum(1, keepdim=True)
+        seen = torch.cat((both, -difference), 1)
+        return wide(self.v_net(seen.to(self.v_net[0].weight.dtype)))
+
+    def _rows(self, both: Tensor, flow: Tensor | None, t: Tensor) -> list[Tensor]:
+        """Return what GridNet sees at the three scales, (B * T, C, h, w)."""
+        times = t.shape[1]
+        metric = None if flow is None else per_time(self._metric(both, flow), times)
+        flow = None if flow is None else toward(flow, t)
+        feature = both.to(self.synth_net.compress[0].weight.dtype)
+        rows: list[Tensor] = []
+        for level in self.feature_pyramid:
+            image = None if rows else feature
+            feature = level(feature)
+            carried = _normalised(feature) if self.form == "head" else feature
+            carried = carried if image is None else torch.cat((image, carried), 1)
+            carried = per_time(carried, times)
+            if flow is not None and metric is not None:
+                size = carried.shape[-2:]
+                way, importance = sized_flow(flow, size), sized(metric, size)
+                carried = splat(carried, way, importance, "soft", "zeroeps").to(feature.dtype)
+            rows.append(side_by_side(carried, lead=0 if rows else 3))
+        return rows
+
+
+def _statistics(pair: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation (B, 1, C, 1, 1) of each channel of (B, 2, C, H, W)."""
+    deviation, mean = torch.std_mean(pair, dim=(1, 3, 4), correction=1, keepdim=True)
+    return mean, deviation + EPSILON
+
+
+def _normalised(both: Tensor) -> Tensor:
+    """Normalise each channel of features (2 B, C, h, w) over the two frames."""
+    pair = torch.stack(wide(both).chunk(2), 1)
+    mean, deviation = _statistics(pair)
+    return torch.cat(((pair - mean) / deviation).to(both.dtype).unbind(1))

@@ -1,0 +1,230 @@
+"""SoftSplat's reproduction by a single author, small enough to read in one go.
+
+Niklaus and Liu, "Softmax Splatting for Video Frame Interpolation", CVPR 2020, arXiv 2003.05534, as
+reproduced at github.com/gangsterless/pytorch-softmax-splatting. Written from a description;
+parameter names are those of its weights.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from midframe.models.base import Interpolator, Pad
+from midframe.models.pwcnet import PWCNet
+from midframe.models.softsplat_parts import (
+    COLUMNS,
+    ROWS,
+    Block,
+    GridNet,
+    Style,
+    Way,
+    brightness,
+    check_size,
+    other_half,
+    per_time,
+    prediction,
+    side_by_side,
+    sized,
+    toward,
+    wide,
+)
+from midframe.ops import splat
+from midframe.types import Inputs, Prediction
+
+STYLE = Style("f", bias=True, shared=True)
+METRIC_ROWS = (16, 32, 64, 96)
+
+
+def _conv_relu(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
+    first, second = STYLE.conv(inside, outside, stride), STYLE.conv(outside, outside)
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
+
+
+def _relu_conv(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
+    first, second = STYLE.conv(inside, outside, stride), STYLE.conv(outside, outside)
+    return nn.Sequential(nn.ReLU(), first, nn.ReLU(), second)
+
+
+class FeatureExtractor(nn.Module):
+    """Feature pyramid of one frame: (N, 3, H, W) -> H, H/2, H/4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer1 = _conv_relu(3, ROWS[0])
+        self.layer2 = _conv_relu(ROWS[0], ROWS[1], 2)
+        self.layer3 = _conv_relu(ROWS[1], ROWS[2], 2)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the features, finest first."""
+        one = self.layer1(x)
+        two = self.layer2(one)
+        return [one, two, self.layer3(two)]
+
+
+class Decoder(nn.Module):
+    """Joins what comes from below with what is beside it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv_relu = _relu_conv(2 * width, width)
+
+    def forward(self, below: Tensor, beside: Tensor) -> Tensor:
+        """Return (N, width, h, w)."""
+        return self.conv_relu(torch.cat((beside, below), 1))
+
+
+class MetricUNet(nn.Module):
+    """Importance of each pixel, by a U-Net over the frame and the brightness check."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_img, self.conv_metric = STYLE.conv(3, 12), STYLE.conv(1, 4)
+        for level in (1, 2, 3):
+            inside, outside = METRIC_ROWS[level - 1], METRIC_ROWS[level]
+            self.add_module(f"down_l{level}", _relu_conv(inside, outside, 2))
+            up = nn.UpsamplingBilinear2d(scale_factor=2)  # corners aligned
+            self.add_module(f"up_l{level}", nn.Sequential(up, *_relu_conv(outside, inside)))
+            self.add_module(f"Decoder{level}", Decoder(outside))
+        bottom = METRIC_ROWS[-1]
+        self.middle = nn.Sequential(
+            STYLE.conv(bottom, bottom), nn.ReLU(), STYLE.conv(bottom, bottom)
+        )
+        self.out_seq = nn.Sequential(nn.ReLU(), STYLE.conv(METRIC_ROWS[0], 1))
+
+    def forward(self, frame: Tensor, error: Tensor) -> Tensor:
+        """Return (N, 1, H, W)."""
+        x = torch.cat((self.conv_metric(error.to(frame.dtype)), self.conv_img(frame)), 1)
+        levels = []
+        for level in (1, 2, 3):
+            x = getattr(self, f"down_l{level}")(x)
+            levels.append(x)
+        x = self.middle(x)
+        for level in (3, 2, 1):
+            x = getattr(self, f"Decoder{level}")(x, levels[level - 1])
+            x = getattr(self, f"up_l{level}")(x)
+        return wide(self.out_seq(x))
+
+
+class Grid(GridNet):
+    """GridNet whose lower rows start on their own."""
+
+    enters_down = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        half = COLUMNS // 2
+        self.lateral_init = Block(STYLE, "lateral", 2 * (ROWS[0] + 3), ROWS[0])
+        for row, width in enumerate(ROWS):
+            for column in range(COLUMNS - 1):
+                block = Block(STYLE, "lateral", width, width)
+                self.add_module(f"lateral_{row}_{column}", block)
+        for row, (fine, coarse) in enumerate(zip(ROWS, ROWS[1:])):
+            start = Block(STYLE, "lateral", 2 * coarse, coarse)
+            self.add_module(f"down_{row}_0", start)
+            for column in range(half):
+                if column:
+                    block = Block(STYLE, "down", fine, coarse)
+                    self.add_module(f"down_{row}_{column}", block)
+                self.add_module(f"up_{row}_{column}", Block(STYLE, "up", coarse, fine))
+        self.lateral_final = Block(STYLE, "lateral", ROWS[0], 3)
+
+    def block(self, way: Way, row: int, column: int) -> nn.Module:
+        """Return a block by the node that it starts from."""
+        if way == "up":
+            return getattr(self, f"up_{row - 1}_{column - COLUMNS // 2}")
+        return getattr(self, f"{way}_{row}_{column}")
+
+    def forward(self, rows: list[Tensor]) -> Tensor:
+        """Return the frame (N, 3, h, w) from what was splatted (N, C, h, w) at three scales."""
+        starts = (self.lateral_init, self.down_0_0, self.down_1_0)
+        return self.lateral_final(self.through([start(row) for start, row in zip(starts, rows)]))
+
+
+class SoftSplatPersonal(Interpolator):
+    """The reproduction; see the module's page.
+
+    Args:
+        metric: importance of the pixels times a trainable factor: of a "network", as published,
+            or the brightness check itself, "alpha".
+        train_flow: whether PWC-Net is trained too; else it gets no gradient.
+        grid_only: the baseline without motion: GridNet sees the features where they are, and there
+            are neither flow network nor metric. Knows only t = 0.5.
+    """
+
+    provides: ClassVar[frozenset[str]] = frozenset({"flow"})
+    pad = Pad(64, "replicate", "both")
+    casts: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        metric: Literal["network", "alpha"] = "network",
+        train_flow: bool = True,
+        grid_only: bool = False,
+    ) -> None:
+        super().__init__()
+        if metric not in ("network", "alpha"):
+            raise ValueError(f"SoftSplatPersonal has metric network or alpha, not {metric!r}")
+        self.register_parameter("alpha", None)
+        self.flow_extractor: PWCNet | None = None
+        self.Matric_UNet: MetricUNet | None = None
+        self.feature_extractor = FeatureExtractor()
+        if grid_only:
+            self.times, self.provides, self.pad = "half", frozenset(), Pad(4, "replicate", "both")
+        else:
+            self.alpha = nn.Parameter(-torch.ones(1))
+            self.flow_extractor = PWCNet("centers", "rgb").requires_grad_(train_flow)
+            if metric == "network":
+                self.Matric_UNet = MetricUNet()
+        self.grid_net = Grid()
+
+    def forward(self, x: Inputs, **hints: object) -> Prediction:
+        """Interpolate at every ``x.t``; flow, features and metric are computed once for all.
+
+        The published code knows t = 0.5 only; other times shorten the flows accordingly.
+
+        Args:
+            x: two frames whose height and width are multiples of 64.
+            **hints: options of other models; ignored.
+
+        Returns:
+            Frame (not clamped) and flow 0->1 and 1->0, the same for every t.
+
+        Raises:
+            ValueError: for sizes that do not fit.
+        """
+        check_size(self, x)
+        both, times = torch.cat(x.pair), x.t.shape[1]
+        image = both.to(self.grid_net.lateral_init.conv.weight.dtype)
+        features = self.feature_extractor(image)
+        features[0] = torch.cat((image, features[0]), 1)
+        features = [per_time(feature, times) for feature in features]
+        flow = None
+        if self.flow_extractor is not None:
+            quarter = self.flow_extractor(both, other_half(both))[0] * self.flow_extractor.unit
+            flow = sized(quarter, both.shape[-2:])
+            features = self._splat(features, quarter, self._metric(both, flow), x.t)
+        rows = [side_by_side(feature) for feature in features]
+        return prediction(self.grid_net(rows), flow, x)
+
+    def _metric(self, both: Tensor, flow: Tensor) -> Tensor:
+        """Return the importance (2 B, 1, H, W) of both frames' pixels."""
+        metric = brightness(both, other_half(both), flow, "centers").mean(1, keepdim=True)
+        if self.Matric_UNet is not None:
+            dtype = self.Matric_UNet.conv_img.weight.dtype
+            metric = self.Matric_UNet(both.to(dtype), metric)
+        return self.alpha.to(metric.dtype) * metric
+
+    @staticmethod
+    def _splat(features: list[Tensor], quarter: Tensor, metric: Tensor, t: Tensor) -> list[Tensor]:
+        """Splat both frames' features (2 N, C, h, w) to the target times, each by its flow."""
+        metric = per_time(metric, t.shape[1])
+        quarter = toward(quarter, t)
+        out = []
+        for level, feature in enumerate(features):
+            size = feature.shape[-2:]
+            flow, importance = sized(quarter, size) / 2**level, sized(metric, size)
+            out.append(splat(feature, flow, importance, "soft", "zeroeps").to(feature.dtype))
+        return out

@@ -1,0 +1,306 @@
+"""SoftSplat and its reproductions give the numbers of the published codes, and keep their options.
+
+The reference of the published form is float32, its flow is up to 52 pixels and moves by 1e-3 with
+the order of additions, so at borders of holes pixels differ by some 1e-3. Its distance to its own
+float64 version is recorded; ours in float64 is as far from it, to nine digits.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from midframe import Inputs
+from midframe.models.inference import for_inference
+from midframe.models.softsplat import SoftSplat
+from midframe.models.softsplat_full import SoftSplatFull
+from midframe.models.softsplat_personal import SoftSplatPersonal
+from midframe.ops import use_backend
+
+FORMS = {
+    "official": (SoftSplat, {}, ("official.keys.json", None)),
+    "full_head_alpha": (SoftSplatFull, {"form": "head"}, ("full_head.keys.json", "alpha")),
+    "full_june_alpha": (SoftSplatFull, {"form": "june"}, ("full_june.keys.json", "alpha")),
+    "full_june_vnet": (
+        SoftSplatFull,
+        {"form": "june", "metric": "network"},
+        ("full_june.keys.json", None),
+    ),
+    "personal": (SoftSplatPersonal, {}, ("personal.keys.json", "alpha")),
+}
+FULL = [name for name in FORMS if name.startswith("full")]
+TOLERANCE = 1e-4
+LEAST_GRADIENT = 1e-9  # sums that are zero but for rounding
+
+OPTIONS = {
+    "official": (SoftSplat, {}),
+    "official_alpha": (SoftSplat, {"metric": "alpha"}),
+    "official_pwcnet": (SoftSplat, {"flow": "pwcnet"}),
+    "official_grid": (SoftSplat, {"grid_only": True}),
+    "head": (SoftSplatFull, {"form": "head"}),
+    "june_vnet": (SoftSplatFull, {"form": "june", "metric": "network"}),
+    "full_grid": (SoftSplatFull, {"grid_only": True}),
+    "personal": (SoftSplatPersonal, {}),
+    "personal_alpha": (SoftSplatPersonal, {"metric": "alpha"}),
+    "personal_grid": (SoftSplatPersonal, {"grid_only": True}),
+}
+
+
+class Case:
+    """Arrays of one reference file as tensors, and the model with its weights."""
+
+    def __init__(self, golden, name: str) -> None:
+        with np.load(golden(f"softsplat/{name}.npz")) as arrays:
+            self.arrays = {key: arrays[key] for key in arrays.files}
+        spec = importlib.util.spec_from_file_location("golden_fill", golden("fill.py"))
+        recipe = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(recipe)
+        kind, options, (_, alpha) = FORMS[name]
+        self.model = kind(**options)
+        gains, salt = json.loads(str(self.arrays["gains"])), int(self.arrays["salt"])
+
+        def value(key, like):
+            prefix = max((p for p in gains if key.startswith(p)), key=len)
+            return recipe.filled(key, like, salt, gains[prefix])
+
+        state = {key: value(key, like) for key, like in self.model.state_dict().items()}
+        if alpha is not None:
+            state[alpha].fill_(float(self.arrays["alpha"]))
+        self.model.load_state_dict(state, strict=True)
+
+    def __getitem__(self, key: str) -> torch.Tensor:
+        return torch.from_numpy(np.array(self.arrays[key]))
+
+    def differences(self) -> dict[str, float]:
+        """Relative difference of the norm of every parameter's gradient."""
+        found = {name: p.grad.norm().item() for name, p in self.model.named_parameters()}
+        wanted = dict(zip(self.arrays["grad_keys"].tolist(), self.arrays["grad_norms"].tolist()))
+        assert set(found) == set(wanted)
+        return {
+            name: abs(found[name] - norm) / max(norm, LEAST_GRADIENT)
+            for name, norm in wanted.items()
+            if max(norm, found[name]) > LEAST_GRADIENT
+        }
+
+
+def _close(got: torch.Tensor, expected: torch.Tensor, tolerance: float = TOLERANCE) -> None:
+    torch.testing.assert_close(got, expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_state_dict_has_exactly_the_published_keys_and_shapes(golden, name):
+    kind, options, (file, _) = FORMS[name]
+    facts = json.loads(golden(f"softsplat/{file}").read_text())
+    facts = facts.get(name, facts)
+    model = kind(**options)
+    assert {k: list(v.shape) for k, v in model.state_dict().items()} == facts["keys"]
+    assert sum(p.numel() for p in model.parameters()) == facts["n_params"]
+
+
+@pytest.fixture(scope="module")
+def official(golden):
+    return Case(golden, "official")
+
+
+def _official_inputs(case: Case) -> Inputs:
+    frames = torch.stack((case["one"], case["two"]), 1).flip(2)  # the reference is BGR
+    return Inputs(frames, torch.tensor([case.arrays["times"].tolist()]))
+
+
+def test_official_flow_and_metric_are_the_published_ones(official):
+    both = torch.cat((official["one"], official["two"]))
+    with torch.no_grad():
+        flow = official.model.netFlow(both - both.mean())
+        _close(flow[:1], official["flow_meanremoved_fwd"])
+        _close(flow[1:], official["flow_meanremoved_bwd"])
+        synthesis = official.model.netSynthesis
+        metric = synthesis.netSoftmetric(both, synthesis.netEncode(both)[0], flow)
+    _close(metric[:1], official["metric"])
+
+
+def test_official_frames_are_the_published_ones(official):
+    x = _official_inputs(official)
+    expected = torch.stack((official["out0"], official["out1"]), 1)
+    with torch.no_grad():
+        single = official.model(x).frame.flip(2) - expected
+        official.model.double()
+        try:
+            double = official.model(x.to(torch.float64)).frame.flip(2) - expected
+        finally:
+            official.model.float()
+    recorded = official.arrays["f64_maxdiff"].item()
+    assert double.abs().max().item() == pytest.approx(recorded, abs=1e-9)
+    assert single.abs().mean() < TOLERANCE
+    assert single.abs().max() < 1e-2
+
+
+def test_official_gradients_are_the_published_ones(official):
+    official.model.zero_grad()
+    out = official.model(_official_inputs(official)).frame.flip(2)
+    loss = sum((out[:, i] - official["target"]).abs().mean() for i in (0, 1))
+    loss.backward()
+    assert loss.item() == pytest.approx(official.arrays["loss"].item(), abs=TOLERANCE)
+    for name, difference in official.differences().items():
+        # those of the flow jump wherever a splatted pixel passes the middle of four others
+        assert difference < (0.2 if name.startswith("netFlow") else 0.01), name
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_full_reproduction_is_the_published_one(golden, name):
+    case = Case(golden, name)
+    x = Inputs(case["x"].transpose(1, 2), case["t"][None])
+    with torch.no_grad():
+        _close(case.model.eval()(x).frame[:, 0], case["out_eval"])
+        _close(case.model._flow(*x.pair), case["flow"])
+    out = case.model.train()(x)
+    _close(out.frame[:, 0], case["out_train"])
+    loss = (out.frame[:, 0] - case["target"]).abs().mean()
+    loss.backward()
+    assert loss.item() == pytest.approx(case.arrays["l1"].item(), abs=1e-6)
+    assert max(case.differences().values()) < 5e-3
+
+
+def test_personal_reproduction_is_the_published_one(golden):
+    case = Case(golden, "personal")
+    x = Inputs(torch.stack((case["one"], case["two"]), 1), torch.tensor([[0.5]]))
+    out = case.model(x)
+    _close(out.frame[:, 0], case["out"])
+    _close(out.flow[:, 0, 0], case["flow"])
+    loss = (out.frame[:, 0] - case["target"]).abs().mean()
+    loss.backward()
+    assert loss.item() == pytest.approx(case.arrays["l1"].item(), abs=1e-6)
+    assert max(case.differences().values()) < 5e-3
+
+
+@pytest.fixture(scope="module", params=OPTIONS)
+def model(request):
+    kind, options = OPTIONS[request.param]
+    torch.manual_seed(0)
+    return kind(**options).eval()
+
+
+def _inputs(height: int, width: int, t: torch.Tensor) -> Inputs:
+    noise = torch.nn.functional.avg_pool2d(
+        torch.rand(len(t), 3, height, width + 8), 5, 1, 2, count_include_pad=False
+    )
+    return Inputs(torch.stack((noise[..., :width], noise[..., 2 : width + 2]), 1), t)
+
+
+def test_any_size_and_batch_equals_stacked_singles(model):
+    t = torch.tensor([[0.5], [0.5]] if model.times == "half" else [[0.25, 0.5], [0.5, 0.75]])
+    x = _inputs(37, 51, t)
+    out = model.interpolate(x)
+    assert out.frame.shape == (2, t.shape[1], 3, 37, 51)
+    if "flow" in model.provides:
+        assert out.flow.shape == (2, t.shape[1], 2, 2, 37, 51)
+        assert out.flow_kind == "forward"
+    else:
+        assert out.flow is None
+    singles = [
+        model.interpolate(Inputs(f[None], s[None, None])).frame[0]
+        for f, row in zip(x.frames, t)
+        for s in row
+    ]
+    _close(out.frame.flatten(0, 1), torch.cat(singles), 1e-5)
+
+
+def test_bfloat16_weights_keep_flow_in_float32(model):
+    x = _inputs(40, 52, torch.tensor([[0.5]]))
+    exact = model.interpolate(x)
+    fast = for_inference(model, "bf16")
+    rough = fast.interpolate(x)
+    assert rough.frame.dtype == torch.float32
+    assert (rough.frame - exact.frame).abs().mean() < 1e-2
+    if rough.flow is not None:
+        assert rough.flow.dtype == torch.float32
+        assert (rough.flow - exact.flow).abs().max() < 0.1
+
+
+def test_every_trained_parameter_gets_a_gradient(model):
+    unit = model.pad.multiple
+    x = _inputs(-(-32 // unit) * unit, -(-48 // unit) * unit, torch.tensor([[0.5]]))
+    model.zero_grad()
+    model(x).frame.square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("kind", [SoftSplat, SoftSplatFull, SoftSplatPersonal])
+def test_a_frozen_flow_network_gets_no_gradient_and_the_rest_does(kind):
+    model = kind(train_flow=False)
+    model(_inputs(64, 64, torch.tensor([[0.5]]))).frame.mean().backward()
+    flow = next(name for name, _ in model.named_parameters() if "flow" in name.lower())
+    prefix = flow.split(".")[0]
+    without = {name for name, p in model.named_parameters() if p.grad is None}
+    assert without == {n for n, _ in model.named_parameters() if n.startswith(prefix)}
+
+
+@pytest.mark.parametrize("kind", [SoftSplat, SoftSplatFull, SoftSplatPersonal])
+def test_the_baseline_has_the_same_names_but_no_motion(kind):
+    whole, baseline = kind(), kind(grid_only=True)
+    missing = set(whole.state_dict()) - set(baseline.state_dict())
+    assert not set(baseline.state_dict()) - set(whole.state_dict())
+    assert any("flow" in name.lower() for name in missing)
+    assert baseline.times == "half" and not baseline.provides
+
+
+@pytest.mark.parametrize("kind", [SoftSplat, SoftSplatFull, SoftSplatPersonal])
+def test_flow_and_features_are_computed_once_for_all_times(kind):
+    model, calls = kind().eval(), []
+    for name, part in model.named_children():
+        if "flow" in name.lower() or "feature" in name.lower():
+            inner = next(part.children()) if "flow" in name.lower() else part
+            hooked = inner[0] if isinstance(inner, torch.nn.ModuleList) else inner
+            hooked.register_forward_hook(lambda *_, name=name: calls.append(name))
+    with torch.no_grad():
+        model(_inputs(64, 64, torch.tensor([[0.25, 0.5, 0.75]])))
+    assert calls and len(calls) == len(set(calls))
+
+
+def test_at_its_ends_the_time_leaves_one_frame_in_place():
+    """At t = 0 frame 0 is splatted by no flow at all, frame 1 by all of it."""
+    model = SoftSplat().eval()
+    x = _inputs(32, 48, torch.tensor([[0.0, 1.0]]))
+    moved = []
+    model.netSynthesis.netWarp.register_forward_pre_hook(lambda _, args: moved.append(args[1]))
+    with torch.no_grad():
+        flow = model(x).flow[:, 0]
+    first, second = moved[0].chunk(2)
+    assert not first[0].any() and not second[1].any()
+    _close(first[1], flow[0, 0])
+    _close(second[0], flow[0, 1])
+
+
+def test_one_step_of_training_is_the_same_on_every_backend():
+    norms = []
+    for backend in ("torch", "reference"):
+        torch.manual_seed(1)
+        model = SoftSplat()
+        with use_backend(backend):
+            model(_inputs(32, 32, torch.tensor([[0.5]]))).frame.square().mean().backward()
+        norms.append(torch.stack([p.grad.norm() for p in model.parameters()]))
+    torch.testing.assert_close(norms[0], norms[1], atol=1e-4 * norms[1].max().item(), rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (SoftSplat, {"flow": "raft"}),
+        (SoftSplat, {"metric": "depth"}),
+        (SoftSplatFull, {"form": "july"}),
+        (SoftSplatPersonal, {"metric": "depth"}),
+    ],
+)
+def test_unknown_options_are_named(kind, options):
+    with pytest.raises(ValueError, match=next(iter(options.values()))):
+        kind(**options)
+
+
+def test_a_size_that_does_not_fit_names_the_multiple():
+    x = Inputs(torch.rand(1, 2, 3, 60, 64), torch.tensor([[0.5]]))
+    with pytest.raises(ValueError, match="multiples of 64, not 60x64"):
+        SoftSplatPersonal()(x)
