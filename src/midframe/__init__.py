@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from midframe.models.arrays import interpolate
     from midframe.models.inference import for_inference
     from midframe.models.weights import load_weights
-    from midframe.models.zoo import create_model, describe, list_models
+    from midframe.models.zoo import create_flow, create_model, describe, list_models
     from midframe.types import Inputs, Prediction
 
 __version__ = "0.1.0"
@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Inputs",
     "Prediction",
+    "create_flow",
     "create_model",
     "describe",
     "for_inference",
@@ -34,6 +35,7 @@ __all__ = [
 _OWNERS = {
     "Inputs": "midframe.types",
     "Prediction": "midframe.types",
+    "create_flow": "midframe.models.zoo",
     "create_model": "midframe.models.zoo",
     "describe": "midframe.models.zoo",
     "for_inference": "midframe.models.inference",

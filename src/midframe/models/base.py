@@ -82,15 +82,20 @@ class Interpolator(nn.Module):
         times: "any" target time, or "half": only t = 0.5.
         pad: how `interpolate` pads; ``pad.multiple`` is what `forward` asks of sizes.
         trainable: whether there is anything to learn.
+        learns: "frames", from true frames between its inputs; "flow", a flow network, from labels
+            at the frames' own times.
         casts: whether `forward` takes float32 frames whatever the weights' dtype, and keeps what
             needs it (frames, flows, warps) in float32: see `for_inference`.
+        key_names: what published checkpoints call parts of its keys, and what they are called here.
         fixed_hints: hints that the model's yaml gives to every call of `interpolate`.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     provides: ClassVar[frozenset[str]] = frozenset()
     trainable: ClassVar[bool] = True
+    learns: ClassVar[Literal["frames", "flow"]] = "frames"
     casts: ClassVar[bool] = False
+    key_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
     context: int = 1
     times: Literal["any", "half"] = "any"
     pad: Pad = Pad()

@@ -1,31 +1,48 @@
-"""The contract of optical flow networks."""
+"""The contract of optical flow networks: they estimate flow and interpolate by splatting."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from midframe.models.base import Pad
+from midframe.models.base import Interpolator, Pad
+from midframe.ops import backwarp, splat
+from midframe.types import Inputs, Prediction
+
+TRUST = 20.0  # how fast a pixel's importance falls with its brightness error: exp(-20 error)
 
 
-class FlowNetwork(nn.Module):
+class FlowNetwork(Interpolator):
     """Base class of networks that estimate the flow between two frames.
 
-    A subclass writes `forward`, which works in the network's own units; `estimate` is what
-    everybody else calls.
+    A subclass writes `flows`, which works in the network's own units; `estimate` is what everybody
+    else calls. As an interpolator, it splats both frames along their flow: a baseline that needs
+    nothing but the flow. While it is trained the frame is only the blend, since what it learns
+    from is flow.
 
     Attributes:
-        multiple: heights and widths that `forward` takes are multiples of this.
-        unit: pixels per unit of the finest flow of `forward`, at the input's resolution.
+        multiple: heights and widths that `flows` takes are multiples of this.
+        unit: pixels of the input per unit of the flows.
+        learns: "flow": from labels at the frames' own times, t = 0 and t = 1.
     """
 
+    provides: ClassVar[frozenset[str]] = frozenset({"flow", "flows_coarse"})
+    casts: ClassVar[bool] = True
+    learns: ClassVar[Literal["frames", "flow"]] = "flow"
+    key_names: ClassVar[Mapping[str, str]] = MappingProxyType({"module": "net"})
     multiple: ClassVar[int] = 64
     unit: ClassVar[float] = 20.0
 
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.pad = Pad(cls.multiple, "replicate", "after")
+
+    def flows(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
         """Estimate the flow from ``first`` to ``second`` at every level; differentiable.
 
         Args:
@@ -35,7 +52,43 @@ class FlowNetwork(nn.Module):
         Returns:
             Flows (B, 2, h, w), finest first, in units of ``unit`` pixels of the *input*.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+        raise NotImplementedError(f"{type(self).__name__} does not define flows")
+
+    def both_ways(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+        """Return `flows` (2 B, 2, h, w): first to second, then second to first."""
+        return self.flows(torch.cat((first, second)), torch.cat((second, first)))
+
+    def forward(self, x: Inputs, **hints: Any) -> Prediction:
+        """Estimate the flow both ways, and in eval mode splat the frames to every ``x.t``.
+
+        Args:
+            x: two frames whose sizes are multiples of ``multiple``.
+            **hints: options of other models; ignored.
+
+        Returns:
+            Frame, flow 0->1 and 1->0 (the same for every t), and the levels of the network as
+            ``flows_coarse``, finest first; the flow is the finest of them, resized.
+        """
+        height, width = x.frames.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(
+                f"{type(self).__name__} takes heights and widths that are multiples of "
+                f"{self.multiple}, not {height}x{width}; `interpolate` pads to them"
+            )
+        levels = [flow.to(x.frames.dtype) for flow in self.both_ways(*x.pair)]
+        flow = _resized(levels[0] * self.unit, (height, width))
+        batch, times = x.t.shape
+
+        def shaped(y: Tensor) -> Tensor:
+            y = torch.stack(y.chunk(2), 1)[:, None]
+            return y.expand(-1, times, -1, -1, -1, -1)
+
+        return Prediction(
+            frame=_blend(x) if self.training else _splatted(x, *flow.chunk(2)),
+            flow=shaped(flow),
+            flow_kind="forward",
+            flows_coarse=tuple(shaped(y * (self.unit * y.shape[-1] / width)) for y in levels),
+        )
 
     def estimate(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the flow from ``first`` to ``second`` in pixels, for frames of any size.
@@ -57,7 +110,9 @@ class FlowNetwork(nn.Module):
         height, width = first.shape[-2:]
         left, right, top, bottom = Pad(self.multiple).amounts(height, width)
         size = (height + top + bottom, width + left + right)
-        flow = self(_resized(first, size), _resized(second, size))[0].to(first.dtype) * self.unit
+        flow = (
+            self.flows(_resized(first, size), _resized(second, size))[0].to(first.dtype) * self.unit
+        )
         flow = _resized(flow, (height, width))
         ratio = flow.new_tensor([width / size[1], height / size[0]])
         return flow * ratio[:, None, None]
@@ -68,6 +123,34 @@ def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(x.shape[-2:]) == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+def _blend(x: Inputs) -> Tensor:
+    """Return both frames mixed by time (B, T, 3, H, W)."""
+    first, second = (frame[:, None] for frame in x.pair)
+    t = x.t[:, :, None, None, None].to(first.dtype)
+    return (1 - t) * first + t * second
+
+
+def _splatted(x: Inputs, forth: Tensor, back: Tensor) -> Tensor:
+    """Splat both frames along the flow and mix what arrives; what neither reaches is blended."""
+    batch, times = x.t.shape
+    t = x.t.reshape(-1, 1, 1, 1).to(forth.dtype)
+    total: Tensor | float = 0.0
+    share: Tensor | float = 0.0
+    for here, there, flow, way, near in (
+        (*x.pair, forth, t, 1 - t),
+        (*reversed(x.pair), back, 1 - t, t),
+    ):
+        error = (here - backwarp(there, flow)).abs().mean(1, keepdim=True)
+        marked = torch.cat((here, torch.ones_like(error)), 1)  # ones tell where anything arrives
+        marked, flow, error = (y.repeat_interleave(times, 0) for y in (marked, flow, error))
+        moved = splat(marked, flow * way, -TRUST * error, "soft", "zeroeps")
+        reached = (moved[:, 3:] > 0.5).to(moved.dtype) * near.clamp(min=1e-3)
+        total, share = total + moved[:, :3] * reached, share + reached
+    empty = share == 0
+    frame = torch.where(empty, _blend(x).flatten(0, 1), total / torch.where(empty, 1.0, share))
+    return frame.clamp(0, 1).unflatten(0, (batch, times))
 
 
 def leaky(*layers: nn.Module) -> nn.Sequential:

@@ -174,12 +174,13 @@ class LiteFlowNet(FlowNetwork):
         self.netSubpixel = nn.ModuleList(Subpixel(level) for level in LEVELS)
         self.netRegularization = nn.ModuleList(Regularization(level) for level in LEVELS)
 
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+    def flows(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
         """Return the flows of levels 2 to 6 (H/2 to H/32), in 20 pixels of the input."""
         images = [
             bgr(x) - x.new_tensor(mean)[:, None, None] for x, mean in zip((first, second), MEANS)
         ]
-        features = [self.netFeatures(x) for x in images]
+        dtype = self.netFeatures.netOne[0].weight.dtype
+        features = [self.netFeatures(x.to(dtype)) for x in images]
         sized: dict[int, tuple[Tensor, Tensor]] = {}
         for level in LEVELS:  # each from the level before
             size = features[0][level].shape[-2:]

@@ -155,9 +155,15 @@ class PWCNet(FlowNetwork, Named):
             self.put(NAMES[level - 1], Decoder(level, grid, prefix))
         self.put("Refiner", Refiner(prefix))
 
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+    def flows(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
         """Return the flows of levels 2 to 6 (H/4 to H/64), in 20 pixels of the input."""
         return self.flow_between(*self.pyramids(first, second))
+
+    def both_ways(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+        """Return `flows` both ways (2 B, 2, h, w), from features computed once."""
+        one, two = self.pyramids(first, second)
+        start = [torch.cat(pair) for pair in zip(one, two)]
+        return self.flow_between(start, [torch.cat(pair) for pair in zip(two, one)])
 
     def pyramids(self, first: Tensor, second: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return both frames' features, from which flow in either direction follows."""
@@ -171,7 +177,7 @@ class PWCNet(FlowNetwork, Named):
         return list(one), list(two)
 
     def flow_between(self, first: list[Tensor], second: list[Tensor]) -> tuple[Tensor, ...]:
-        """Return `forward`'s flows from two frames' features."""
+        """Return `flows` from two frames' features."""
         flows: list[Tensor] = []
         above = None
         for level in (6, 5, 4, 3, 2):

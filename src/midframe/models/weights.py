@@ -136,6 +136,10 @@ def _match(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
             wrapped = all(k.startswith(wrapper) for k in state)
             if wrapped and not any(k.startswith(wrapper) for k in own):
                 state = {k[len(wrapper) :]: v for k, v in state.items()}
+    for old, new in getattr(model, "key_names", {}).items():
+        renamed = {key.replace(old, new): value for key, value in state.items()}
+        if len(renamed) == len(state) and renamed.keys() == own.keys():
+            return renamed
     return state
 
 

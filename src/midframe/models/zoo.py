@@ -14,11 +14,20 @@ from torch import nn
 
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
+from midframe.models.flow import FlowNetwork
 from midframe.models.inference import for_inference
 from midframe.models.weights import load_weights
 from midframe.paths import config_dir
 
-__all__ = ["build", "create_model", "describe", "for_inference", "list_models", "load_weights"]
+__all__ = [
+    "build",
+    "create_flow",
+    "create_model",
+    "describe",
+    "for_inference",
+    "list_models",
+    "load_weights",
+]
 
 
 def list_models() -> list[str]:
@@ -44,6 +53,26 @@ def create_model(
     if weights is not None:
         config["weights"] = weights
     return build(config)
+
+
+def create_flow(
+    name: str, weights: str | PathLike[str] | Mapping[str, Any] | None = None, **options: Any
+) -> FlowNetwork:
+    """Build an optical flow network in eval mode; ``estimate(a, b)`` gives the flow in pixels.
+
+    Args:
+        name: "pwcnet" or "liteflownet".
+        weights: as in `create_model`; published checkpoints load as they are.
+        **options: as in `create_model`.
+
+    Raises:
+        UserError: as `create_model`, or if the model is no flow network.
+    """
+    model = create_model(name, weights, **options)
+    if not isinstance(model, FlowNetwork):
+        known = [n for n in list_models() if describe(n)["learns"] == "flow"]
+        raise UserError(f"{name} is no flow network; there are {', '.join(known)}")
+    return model
 
 
 def build(config: Mapping[str, Any]) -> Interpolator:
@@ -75,7 +104,8 @@ def describe(name: str) -> dict[str, Any]:
     """Return what is known about a model without building it, for tables.
 
     Keys: name, target, options, weights, hints, context, times, multiple, needs, provides,
-    trainable, and those of ``info`` in its yaml (paper, licence, official weights, parameters).
+    trainable, learns, and those of ``info`` in its yaml (paper, licence, official weights,
+    parameters).
     """
     config = _read(name)
     options = dict(config["net"])
@@ -94,6 +124,7 @@ def describe(name: str) -> dict[str, Any]:
         "needs": sorted(cls.needs),
         "provides": sorted(cls.provides),
         "trainable": cls.trainable,
+        "learns": cls.learns,
     }
 
 
