@@ -142,10 +142,22 @@ def _module(file: str, options: tuple[str, ...]) -> Any:
     return cupy.RawModule(code=source(file), options=options)
 
 
+class _Foreign:
+    """A stream of PyTorch's in CUDA's stream protocol."""
+
+    def __init__(self, pointer: int) -> None:
+        self.pointer = pointer
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.pointer
+
+
 @functools.lru_cache(maxsize=64)
 def _stream(pointer: int) -> Any:
     import cupy
 
+    if hasattr(cupy.cuda.Stream, "from_external"):  # CuPy 14, where ExternalStream is deprecated
+        return cupy.cuda.Stream.from_external(_Foreign(pointer))
     return cupy.cuda.ExternalStream(pointer)
 
 
