@@ -1,19 +1,76 @@
-"""`midframe models`: the models there are, one line each."""
+"""List the models and what is known about them; measure them, and keep the README's table."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from midframe.errors import UserError
 from midframe.models import zoo
+
+WIDTH = 140
+SIZES = ("448x256", "1280x720")
+ROUNDS = 5
+BUSY = 0.5  # of processes on average, in the last minute
+ONLY_MEASURED = ("save", "readme", "size", "rounds", "threads")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `midframe models`."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of models; none means all")
+    parser.add_argument(
+        "--measure", action="store_true", help="parameters, operations, time and memory on the CPU"
+    )
+    parser.add_argument("--save", metavar="FILE", help="keep the JSON: benchmarks/models-cpu.json")
+    parser.add_argument(
+        "--readme", metavar="FILE", help="rewrite the table between <!-- models --> and its end"
+    )
+    parser.add_argument(
+        "--size",
+        nargs="+",
+        metavar="WIDTHxHEIGHT",
+        help=f"count operations at ({' '.join(SIZES)}); time and memory are of the first",
+    )
+    parser.add_argument("--rounds", type=int, help=f"timed calls of each model ({ROUNDS})")
+    parser.add_argument("--threads", type=int, help="of PyTorch (its own choice)")
 
 
 def show(args: Sequence[str]) -> None:
-    """Print a table of all models."""
+    """Run `midframe models` with these arguments.
+
+    Raises:
+        UserError: for what the user can mend.
+        SystemExit: 1 if a model could not be measured.
+    """
+    parser = argparse.ArgumentParser("midframe models", description=__doc__)
+    add_arguments(parser)
+    options = parser.parse_intermixed_args(args)
+    given = [f"--{key}" for key in ONLY_MEASURED if getattr(options, key) is not None]
+    if given and not options.measure:
+        raise UserError(f"{', '.join(given)} needs --measure")
+    for key in ("rounds", "threads"):
+        value = getattr(options, key)
+        if value is not None and value < 1:
+            raise UserError(f"--{key} {value}: at least 1")
+    names = list(dict.fromkeys(options.names)) or zoo.list_models()
+    for name in names:
+        zoo.describe(name)  # an unknown one is told before anything is done
+    if options.measure:
+        _measure(names, options)
+    else:
+        _list(names)
+
+
+def _list(names: Sequence[str]) -> None:
     table = Table("model", "parameters", "frames", "times", "licence", "paper", box=None)
-    for name in zoo.list_models():
+    for name in names:
         info = zoo.describe(name)
         count = info.get("parameters")
         table.add_row(
@@ -24,4 +81,111 @@ def show(args: Sequence[str]) -> None:
             str(info.get("licence", "-")),
             str(info.get("paper", "-")),
         )
-    Console(width=140).print(table)
+    Console(width=WIDTH).print(table)
+
+
+def _measure(names: Sequence[str], options: argparse.Namespace) -> None:
+    """Measure, print the table, write what is asked for; exit with 1 if a model failed."""
+    from midframe.benchmark.model_table import markdown, ordered, replaced
+    from midframe.launch.bench import parse_size
+
+    sizes = [parse_size(text) for text in options.size or SIZES]
+    readme = None if options.readme is None else Path(options.readme).resolve()
+    if readme is not None:
+        if options.names:
+            raise UserError("--readme writes the table of all models: give no names with it")
+        replaced(_read(readme), "", str(readme))  # tells of missing markers before the work
+    found = _run(ordered(names), sizes, options.rounds or ROUNDS, options.threads)
+    Console(width=WIDTH).print(_table(found))
+    if options.save is not None:
+        _write(Path(options.save), f"{json.dumps(found, indent=1, ensure_ascii=False)}\n".encode())
+    failed = [row for row in found["models"] if "error" in row]
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    for row in failed:
+        console.print(f"{row['name']}: {row['error']}", markup=False)
+    if readme is not None and not failed:
+        _write(readme, replaced(_read(readme), markdown(found), str(readme)))
+    elif readme is not None:
+        console.print(f"{readme} is left as it was, since not all models could be measured")
+    if failed:
+        raise SystemExit(1)
+
+
+def _run(
+    names: Sequence[str], sizes: Sequence[tuple[int, int]], rounds: int, threads: int | None
+) -> dict[str, Any]:
+    """Measure one model after the other, telling of each; see `model_table.measure`."""
+    from midframe.benchmark import model_table
+    from midframe.benchmark.flops import UNIT
+    from midframe.launch.bench_ops import environment
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > BUSY:
+        console.print(f"{load:.1f} processes are running already: they weigh on the times")
+    rows = []
+    for number, name in enumerate(names, start=1):
+        with console.status(f"{number}/{len(names)} {name}"):
+            row = model_table.measure(name, sizes, rounds, threads)
+        rows.append(row)
+        figures = f"{model_table.seconds(row)} s, {model_table.megabytes(row)} MB"
+        said = row.get("error", figures)
+        console.print(f"{number}/{len(names)} {name}: {said}", markup=False)
+    used = [row["threads"] for row in rows if "threads" in row]
+    return {
+        "benchmark": "models",
+        "sizes": [f"{width}x{height}" for width, height in sizes],
+        "dtype": "float32",
+        "device": "cpu",
+        "flops_are": UNIT,
+        "rounds": rounds,
+        "threads": used[0] if used else threads,
+        "load_before": round(load, 2),
+        "environment": environment("cpu"),
+        "models": rows,
+    }
+
+
+def _table(found: dict[str, Any]) -> Table:
+    from midframe.benchmark import model_table as cells
+
+    table = Table("model", box=None)
+    sizes = found["sizes"]
+    figures = ("parameters", *(f"GFLOP {s}" for s in sizes), f"s {sizes[0]}", f"MB {sizes[0]}")
+    for head in figures:
+        table.add_column(head, justify="right", no_wrap=True)
+    for head in ("frames", "times", "code licence", "weights' keys"):
+        table.add_column(head)
+    for row in found["models"]:
+        if "error" in row:
+            table.add_row(row["name"], *["failed"] * len(figures), "-", "-", "-", "-")
+            continue
+        table.add_row(
+            row["name"],
+            cells.parameters(row),
+            *(cells.gflop(row, size) for size in sizes),
+            cells.seconds(row),
+            cells.megabytes(row),
+            str(2 * int(row["context"])),
+            str(row["times"]),
+            cells.licence(row),
+            row["weight_keys"] or cells.NOTHING,
+        )
+    return table
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    from midframe.data.io import write_bytes
+
+    try:
+        write_bytes(path, data)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"wrote {path}", markup=False)

@@ -1,0 +1,95 @@
+"""Floating point operations of a model: PyTorch's counter, taught the operators of midframe.ops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+)
+from torch.utils.flop_counter import FlopCounterMode
+
+from midframe.models.base import Interpolator
+from midframe.ops import use_backend
+from midframe.types import Inputs
+
+Shape = Sequence[int]
+# What can't be run without numbers: an operation that asks for a value, or for code outside PyTorch
+NEEDS_NUMBERS = (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedFakeTensorException,
+)
+UNIT = "floating point operations; a multiplication and its addition are two"
+
+
+def splat_flops(
+    input: Shape, flow: Shape, metric: Shape | None, mode: str, *_: Any, **__: Any
+) -> int:
+    """Count a splat: each value, and with it the weight if there is one, goes to four pixels."""
+    batch, channels, height, width = input
+    carried = channels + (mode != "sum")
+    return 2 * 4 * carried * batch * height * width
+
+
+def correlation_flops(first: Shape, second: Shape, radius: int, *_: Any, **__: Any) -> int:
+    """Count a correlation: one multiply-add per channel and displacement at every position."""
+    batch, channels, height, width = first
+    return 2 * (2 * radius + 1) ** 2 * channels * batch * height * width
+
+
+def adacof_flops(image: Shape, weight: Shape, *_: Any, **__: Any) -> int:
+    """Count AdaCoF: four corners with their weights per tap, channel and pixel of the output."""
+    batch, taps, height, width = weight
+    return 2 * 4 * taps * image[1] * batch * height * width
+
+
+def count(model: Interpolator, size: tuple[int, int], *, fake: bool = True) -> dict[str, int]:
+    """Count one frame at t = 0.5 from frames of a size, padded as the model pads.
+
+    Counted are convolutions, matrix products, splats, correlations and AdaCoF; neither element-wise
+    operations nor resizing and backward warping, as is usual.
+
+    Args:
+        model: in float32 on the CPU.
+        size: width and height.
+        fake: work on shapes alone, which takes no time and no memory; a model that can't is run.
+
+    Returns:
+        Operations by operator, such as {"convolution": ..., "splat": ...}, in ``UNIT``.
+    """
+    if not fake:
+        return _counted(model, _frames(model, size))
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            return _counted(model, _frames(model, size))
+    except NEEDS_NUMBERS:
+        return _counted(model, _frames(model, size))
+
+
+def _frames(model: Interpolator, size: tuple[int, int]) -> Tensor:
+    return torch.full((1, 2 * model.context, 3, size[1], size[0]), 0.5)
+
+
+def _counted(model: Interpolator, frames: Tensor) -> dict[str, int]:
+    ops = torch.ops.midframe
+    counter = FlopCounterMode(
+        display=False,
+        # of this counter alone: PyTorch's table of formulas is left as it is
+        custom_mapping={
+            ops.splat: splat_flops,
+            ops.correlation: correlation_flops,
+            ops.adacof: adacof_flops,
+        },
+    )
+    # the reference backend works without the operators, and would be counted by its parts
+    with use_backend("torch"), counter:
+        model.interpolate(Inputs(frames, torch.full((1, 1), 0.5)))
+    total = counter.get_flop_counts().get("Global", {})
+    return {str(op).rpartition(".")[2]: int(flops) for op, flops in total.items()}

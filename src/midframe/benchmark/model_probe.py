@@ -1,0 +1,189 @@
+"""One model measured in the process it has for itself: parameters, operations, time, memory.
+
+``python -m midframe.benchmark.model_probe '{"name": ...}'`` prints one line of JSON, the last one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from midframe.benchmark import flops
+from midframe.errors import UserError
+from midframe.models import zoo
+from midframe.models.base import Interpolator
+from midframe.types import Inputs
+
+MOVE = 4  # pixels from frame to frame, down and to the right: something for a flow to find
+SMALL = (64, 64)  # of the call that loads what is loaded late
+
+
+def probe(
+    name: str, sizes: Sequence[Sequence[int]], rounds: int = 5, threads: int | None = None
+) -> dict[str, Any]:
+    """Measure a model in float32 on the CPU.
+
+    Args:
+        name: one of `zoo.list_models`.
+        sizes: (width, height) of the frames to count operations for; time and memory at the first.
+        rounds: timed calls, after one that is not.
+        threads: of PyTorch; None leaves its setting.
+
+    Returns:
+        What can be written as JSON: parameters, weights_bytes, weight_keys, flops and padded by
+        size, seconds (the median), seconds_each, processor_seconds, peak_bytes, threads.
+        Operations of models that learn nothing are None.
+
+    Raises:
+        UserError: if the parameters are not those that the model's yaml states.
+    """
+    torch.set_num_threads(threads or torch.get_num_threads())
+    info = zoo.describe(name)
+    model = zoo.create_model(name)
+    found: dict[str, Any] = {
+        "parameters": check_parameters(model, info),
+        "weights_bytes": _bytes(model),
+        "weight_keys": key_names(model, info),
+        "threads": torch.get_num_threads(),
+    }
+    width, height = sizes[0]
+    found |= _cost(model, (width, height), rounds)
+    # at last: shapes without numbers take another way through PyTorch, and load much for it
+    found["padded"] = {label(size): list(padded(model, *size)) for size in sizes}
+    counts = {label(s): _operations(model, s) if model.trainable else None for s in sizes}
+    return {**found, "flops": counts}
+
+
+def check_parameters(model: Interpolator, info: Mapping[str, Any]) -> int:
+    """Return the number of parameters.
+
+    Raises:
+        UserError: if it is not ``parameters`` of the model's yaml, the published number.
+    """
+    count = sum(x.numel() for x in model.parameters())
+    stated = info.get("parameters")
+    if stated != count:
+        raise UserError(
+            f"{info['name']} has {count:,} parameters, but info.parameters in "
+            f"conf/model/{info['name']}.yaml says "
+            f"{f'{stated:,}' if isinstance(stated, int) else stated}: mend the one that is wrong"
+        )
+    return count
+
+
+def key_names(model: Interpolator, info: Mapping[str, Any]) -> str | None:
+    """Say whether official weights have the keys that the model has here; None without any."""
+    if "https://" not in str(info.get("official_weights")):
+        return None
+    names = ", ".join(f"{theirs} -> {ours}" for theirs, ours in model.key_names.items())
+    return f"renamed: {names}" if names else "as published"
+
+
+def padded(model: Interpolator, width: int, height: int) -> tuple[int, int]:
+    """Return width and height of what the network gets for frames of this size."""
+    hints = {**model.hints(height, width), **model.fixed_hints}
+    left, right, top, bottom = model.padding(**hints).amounts(height, width)
+    return width + left + right, height + top + bottom
+
+
+def label(size: Sequence[int]) -> str:
+    """Return "448x256"."""
+    return f"{size[0]}x{size[1]}"
+
+
+def example(model: Interpolator, size: tuple[int, int]) -> Inputs:
+    """Return frames of a picture that moves, the same every time, and t = 0.5."""
+    random = torch.Generator().manual_seed(0)
+    count, (width, height) = 2 * model.context, size
+    high, wide = height + MOVE * count, width + MOVE * count
+    rough = torch.rand(1, 3, high // 8 + 1, wide // 8 + 1, generator=random)
+    picture = F.interpolate(rough, (high, wide), mode="bicubic", align_corners=False)
+    picture = (picture + 0.1 * torch.rand(1, 3, high, wide, generator=random)).clamp(0, 1)
+    starts = [MOVE * (count - i) for i in range(count)]
+    frames = [picture[..., s : s + height, s : s + width] for s in starts]
+    return Inputs(torch.stack(frames, 1).contiguous(), torch.full((1, 1), 0.5))
+
+
+def _operations(model: Interpolator, size: Sequence[int]) -> dict[str, int]:
+    parts = flops.count(model, (size[0], size[1]))
+    return {"total": sum(parts.values()), **parts}
+
+
+def _cost(model: Interpolator, size: tuple[int, int], rounds: int) -> dict[str, Any]:
+    """Return the median time of a call, and the weights and what calls add to resident memory."""
+    model.interpolate(example(model, SMALL))  # loads and compiles what is loaded and compiled late
+    if "cv2" in sys.modules:  # which has threads of its own
+        sys.modules["cv2"].setNumThreads(torch.get_num_threads())
+    x = example(model, size)
+    before = _start_of_peak()
+    model.interpolate(x)
+    wall, busy = [], []
+    for _ in range(rounds):
+        start, start_busy = time.perf_counter(), time.process_time()
+        model.interpolate(x)
+        wall.append(time.perf_counter() - start)
+        busy.append(time.process_time() - start_busy)
+    return {
+        "seconds": round(statistics.median(wall), 5),
+        "seconds_each": [round(value, 5) for value in wall],
+        "processor_seconds": round(statistics.median(busy), 5),
+        "peak_bytes": _bytes(model) + max(_peak() - before, 0),
+    }
+
+
+def _bytes(model: torch.nn.Module) -> int:
+    tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
+    return sum(x.numel() * x.element_size() for x in tensors)
+
+
+def _start_of_peak() -> int:
+    """Forget the highest resident memory so far and return the present one, in bytes."""
+    # where this is not allowed the peak of the imports stays, which is small beside a model's
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _resident("VmRSS")
+
+
+def _peak() -> int:
+    return _resident("VmHWM")
+
+
+def _resident(field: str) -> int:
+    """Return resident memory in bytes: "VmRSS" now, "VmHWM" the highest."""
+    try:
+        # Linux hands getrusage's maximum on to a new program, so it may be the parent's
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(f"{field}:"):
+                return 1024 * int(line.split()[1])
+    except OSError:
+        pass
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def main(argument: str) -> int:
+    """Measure what the JSON asks for, print the row or its error as JSON."""
+    try:
+        row = probe(**json.loads(argument))
+    except Exception as error:  # the parent makes a row of it, whatever it is
+        lines = str(error).strip().splitlines()
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        row = {"error": f"{kind}{lines[0] if lines else ''}".rstrip(": ")}
+    print(json.dumps(row), flush=True)
+    return 1 if "error" in row else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
