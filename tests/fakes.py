@@ -69,6 +69,20 @@ def vimeo_septuplets(root: Path, train: int = 4, test: int = 2, size: Size = SIZ
     return root
 
 
+def flyingchairs(root: Path, train: int = 4, val: int = 2, size: Size = SIZE) -> Path:
+    """Write pairs with exact flow and the official list, every third for validation first."""
+    marks = ["2" if i % 3 == 1 and i // 3 < val else "1" for i in range(train + val)]
+    (root / "data").mkdir(parents=True, exist_ok=True)
+    (root / "FlyingChairs_train_val.txt").write_text("\n".join(marks) + "\n")
+    for i in range(train + val):
+        velocity = (3.0 + i, -2.0)
+        for k in (0, 1):
+            path = root / "data" / f"{i + 1:05d}_img{k + 1}.ppm"
+            write_image(path, moving(k, size, velocity, seed=i))
+        write_flow(root / "data" / f"{i + 1:05d}_flow.flo", moving_flow(0, 1, size, velocity))
+    return root
+
+
 def frame_folder(
     folder: Path, frames: int = 18, size: Size = SIZE, seed: int = 0, first: int = 1
 ) -> Path:

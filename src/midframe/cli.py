@@ -14,6 +14,8 @@ USAGE = """usage: midframe COMMAND ...
   check [OVERRIDES]           find config errors of a training run without running it
   interpolate A.png B.png --out DIR [--factor 8] [--model NAME] [--weights FILE]
   pack [OVERRIDES]            turn a data set into shards: midframe pack data=vimeo
+  labels [OVERRIDES]          write flow labels: midframe labels data=vimeo teacher=liteflownet
+                              teacher.weights=FILE
   models                      list the models and what is known about them
   bench train|infer|data|ops  measure speed; prints JSON with ratios
   doctor [--json]             what is installed, which code runs the operators, what to mend
@@ -30,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "check": _check,
         "interpolate": _interpolate,
         "pack": _pack,
+        "labels": _labels,
         "models": _models,
         "bench": _bench,
         "doctor": _doctor,
@@ -72,6 +75,12 @@ def _pack(args: list[str]) -> int:
     from midframe.launch.pack import run as pack
 
     return pack(args)
+
+
+def _labels(args: list[str]) -> int:
+    from midframe.launch.labels import run as labels
+
+    return labels(args)
 
 
 def _interpolate(args: list[str]) -> int:

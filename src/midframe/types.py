@@ -102,7 +102,9 @@ class Batch(Record):
     Attributes:
         inputs: see `Inputs`.
         target: (B, T, 3, H, W) the true frames, or None.
-        flow: (B, T, 2, 2, H, W) pseudo labels t->0, t->1 in pixels, or None.
+        flow: (B, T, 2, 2, H, W) labels t->0, t->1 in pixels, or None. Where t is 0 or 1, one of
+            them is the flow from frame to frame and the other zero. Pixels that are not finite or
+            beyond 1e9 are unknown.
         flow_valid: (B,) 1 where the sample has labels (a batch may mix), or None for all.
         teacher: a frozen teacher's prediction, or None.
         ids: one name per sample, unique in the data set.

@@ -76,6 +76,32 @@ def test_term_without_its_field_is_named() -> None:
         check(cfg)
 
 
+@pytest.mark.parametrize("model", ["pwcnet", "liteflownet"])
+@pytest.mark.parametrize("data", ["synthetic", "flyingchairs"])
+def test_flow_networks_learn_from_flow_at_the_ends(model: str, data: str) -> None:
+    cfg = composed(f"model={model}", f"data={data}")
+    check(cfg)
+    assert cfg.data.layout.learns == "flow" and cfg.data.targets is None
+    assert (cfg.callbacks.best.monitor, cfg.callbacks.best.mode) == ("val/epe", "min")
+    frames = composed("model=ifrnet_s", "data=synthetic")
+    assert (frames.data.layout.learns, frames.data.targets) == ("frames", 1)
+    assert (frames.callbacks.best.monitor, frames.callbacks.best.mode) == ("val/psnr", "max")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=pwcnet", "data=vimeo"], "pwcnet is a flow network.*data=vimeo does not give"),
+        (["model=pwcnet", "data=synthetic", "loss=charbonnier"], "use loss=pwcnet"),
+        (["model=liteflownet", "data=synthetic", "data.times=any"], "data.times=fixed"),
+        (["model=ifrnet_s", "data=flyingchairs"], "ifrnet_s learns from frames between"),
+    ],
+)
+def test_flow_networks_and_their_data_belong_together(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check(composed(*overrides))
+
+
 def test_checking_is_quick() -> None:
     cfg = composed("experiment=ifrnet_vimeo")
     start = time.process_time()

@@ -123,7 +123,11 @@ def test_needs_are_known_without_building():
     assert Charbonnier.needs_of({}, get_class) == {"target"}
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "loss").glob("*.yaml")), ids=lambda p: p.stem)
+NEED_WEIGHTS = {"softsplat_lf"}  # see test_perceptual.py
+CONFIGS = [p for p in sorted((CONF / "loss").glob("*.yaml")) if p.stem not in NEED_WEIGHTS]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_every_config_builds(path):
     assert path.read_text().startswith("# ")
     loss = build(f"+loss={path.stem}")

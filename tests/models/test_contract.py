@@ -9,8 +9,10 @@ import torch
 
 from midframe import Inputs, create_model, list_models
 from midframe.models.base import Interpolator
+from midframe.models.zoo import describe
 
 NAMES = list_models()
+ONE_OF_EACH_CLASS = set({describe(name)["target"]: name for name in reversed(NAMES)}.values())
 CORE_FIELDS = {"flow": "flow", "mask": "mask", "residual": "residual"}
 TUPLES = ("flows_coarse", "features", "frames_coarse")
 
@@ -46,6 +48,14 @@ def trainable(model):
     if not model.trainable:
         pytest.skip("nothing to train")
     return copy.deepcopy(model)
+
+
+@pytest.fixture
+def traced(trainable, request):
+    """For tests of the graph, which takes seconds to record; sizes of a network share theirs."""
+    if request.node.callspec.params["model"] not in ONE_OF_EACH_CLASS:
+        pytest.skip("another size of this class is traced")
+    return trainable
 
 
 @pytest.mark.parametrize("size", [(37, 53), (64, 49), (5, 7)])
@@ -137,28 +147,30 @@ def test_every_parameter_gets_a_finite_gradient(trainable):
     out = trainable(_inputs(trainable, size, size))
     heads = [out.frame.mean()] + [f.square().mean() for f in (*out.flows_coarse, *out.features)]
     sum(heads).backward()
+    idle = getattr(trainable, "idle", frozenset())
+    assert idle <= {name for name, _ in trainable.named_parameters()}
     for name, parameter in trainable.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().sum() > 0, name
+        assert bool(parameter.grad.any()) == (name not in idle), name
 
 
 @pytest.mark.timeout(120)
-def test_compiles_as_one_graph(trainable):
-    size = _multiple(trainable)
-    x = _inputs(trainable, size, size)
+def test_compiles_as_one_graph(traced):
+    size = _multiple(traced)
+    x = _inputs(traced, size, size)
     with torch.no_grad():
-        expected = trainable(x)
+        expected = traced(x)
         torch._dynamo.reset()
-        got = torch.compile(trainable, fullgraph=True, backend="aot_eager")(x)
+        got = torch.compile(traced, fullgraph=True, backend="aot_eager")(x)
     torch.testing.assert_close(got.frame, expected.frame, atol=1e-5, rtol=0)
     assert got.flow_kind == expected.flow_kind
 
 
 @pytest.mark.timeout(120)
-def test_exports(trainable):
-    size = _multiple(trainable)
-    x = _inputs(trainable, size, size)
+def test_exports(traced):
+    size = _multiple(traced)
+    x = _inputs(traced, size, size)
     with torch.no_grad():
-        program = torch.export.export(trainable, (x,))
-        torch.testing.assert_close(program.module()(x).frame, trainable(x).frame, atol=1e-5, rtol=0)
+        program = torch.export.export(traced, (x,))
+        torch.testing.assert_close(program.module()(x).frame, traced(x).frame, atol=1e-5, rtol=0)

@@ -269,10 +269,10 @@ def test_at_its_ends_the_time_leaves_one_frame_in_place():
     model.netSynthesis.netWarp.register_forward_pre_hook(lambda _, args: moved.append(args[1]))
     with torch.no_grad():
         flow = model(x).flow[:, 0]
-    first, second = moved[0].chunk(2)
-    assert not first[0].any() and not second[1].any()
-    _close(first[1], flow[0, 0])
-    _close(second[0], flow[0, 1])
+    (first, back), (forth, second) = (flows.chunk(2) for flows in moved)
+    assert not first.any() and not second.any()
+    _close(forth[0], flow[0, 0])
+    _close(back[0], flow[0, 1])
 
 
 def test_one_step_of_training_is_the_same_on_every_backend():

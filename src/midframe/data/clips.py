@@ -192,7 +192,7 @@ def _common_size(
     targets: tuple[int, ...],
     flow: list[tuple[Source, Source]] | None,
 ) -> tuple[int, int]:
-    sources = [clip.frames[i] for i in (*inputs, *targets)]
+    sources = [clip.frames[i] for i in dict.fromkeys((*inputs, *targets))]
     sources += [one for pair in flow or () for one in pair]
     try:
         sizes = [tuple(source.size()) for source in sources]
@@ -215,8 +215,13 @@ def _read(
     flow: list[tuple[Source, Source]] | None,
     plan: Plan,
 ) -> Sample:
+    pictures: dict[int, np.ndarray] = {}  # an input may be a target as well, and is read once
+
     def frames(indices: tuple[int, ...], box: Box) -> np.ndarray:
-        return np.stack([clip.frames[i].read(box) for i in indices])
+        for i in indices:
+            if i not in pictures:
+                pictures[i] = clip.frames[i].read(box)
+        return np.stack([pictures[i] for i in indices])
 
     try:
         labels = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import uuid
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ from midframe.errors import UserError
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
+_GAP = rb"(?:\s|#[^\n]*\n)+"
+_PPM = re.compile(rb"P6" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,5})\s")
+_HEAD = 1024  # bytes in which a PPM's header, comments included, must lie
 _FLO = struct.Struct("<4sii")
-_FLO_LARGEST = 100_000  # pixels on a side; beyond it the header is not one of a .flo file
+LARGEST = 100_000  # pixels on a side; beyond it a header is not believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,8 @@ class ImageFile:
     path: str
 
     def size(self) -> tuple[int, int]:
-        """Return (height, width); PNG and JPEG from the header, other formats by decoding."""
-        return _header_size(self.path) or _decode(self.path).shape[:2]
+        """Return (height, width); PNG, JPEG and PPM from the header, others by decoding."""
+        return header_size(self.path) or _decode(self.path).shape[:2]
 
     def read(self, box: Box | None = None) -> np.ndarray:
         """Return (h, w, 3) uint8 RGB; raises `UserError` for a missing, cut off or foreign file."""
@@ -56,11 +60,11 @@ class FloFile:
                 head = file.read(_FLO.size)
                 length = os.fstat(file.fileno()).st_size
         except OSError as error:
-            raise _unreadable(self.path, error) from error
+            raise unreadable(self.path, error) from error
         if len(head) < _FLO.size:
             raise UserError(f"{self.path}: cut off, it has {length} bytes; write it again")
         magic, width, height = _FLO.unpack(head)
-        if magic != b"PIEH" or not (0 < width < _FLO_LARGEST and 0 < height < _FLO_LARGEST):
+        if magic != b"PIEH" or not (0 < width < LARGEST and 0 < height < LARGEST):
             raise UserError(
                 f"{self.path}: not a .flo file (it does not begin with PIEH and a size)"
             )
@@ -136,7 +140,8 @@ def write_flow(path: str | Path, flow: np.ndarray) -> None:
     write_bytes(path, head + np.ascontiguousarray(flow, dtype="<f4").tobytes())
 
 
-def _unreadable(path: str, error: OSError) -> UserError:
+def unreadable(path: str, error: OSError) -> UserError:
+    """Return the error for the person of a file that cannot be opened or read."""
     if isinstance(error, FileNotFoundError):
         return UserError(f"{path}: no such file")
     return UserError(f"{path}: cannot be read ({error.strerror or error})")
@@ -148,9 +153,9 @@ def _decode(path: str) -> np.ndarray:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     # some decoders fill what is missing with grey, so the end is looked for first
-    if not data or _is_cut_off(data):
+    if not data or is_cut_off(data):
         raise UserError(f"{path}: the picture is cut off after {len(data)} bytes; copy it again")
     picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
@@ -158,7 +163,8 @@ def _decode(path: str) -> np.ndarray:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
-def _is_cut_off(data: bytes) -> bool:
+def is_cut_off(data: bytes) -> bool:
+    """Whether a PNG, JPEG or PPM ends too soon; of other formats it is not known."""
     if data.startswith(_PNG):
         at = len(_PNG)
         while at + 12 <= len(data):
@@ -170,10 +176,17 @@ def _is_cut_off(data: bytes) -> bool:
     if data.startswith(_JPEG):
         # neither marker can occur inside coded data; an embedded thumbnail comes before the scan
         return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or b"\xff\xda" not in data
+    if data.startswith(b"P6"):
+        head = _PPM.match(data[:_HEAD])
+        if head is None:
+            return len(data) < _HEAD
+        width, height, most = (int(number) for number in head.groups())
+        return len(data) < head.end() + 3 * width * height * (2 if most > 255 else 1)
     return False
 
 
-def _header_size(path: str) -> tuple[int, int] | None:
+def header_size(path: str) -> tuple[int, int] | None:
+    """Return (height, width) from the header of a PNG, JPEG or PPM; None of other pictures."""
     try:
         with Path(path).open("rb") as file:
             head = file.read(24)
@@ -182,8 +195,10 @@ def _header_size(path: str) -> tuple[int, int] | None:
                 return height, width
             if head.startswith(_JPEG):
                 return _jpeg_size(head + file.read(1 << 18))
+            if head.startswith(b"P6") and (ppm := _PPM.match(head + file.read(_HEAD))):
+                return int(ppm[2]), int(ppm[1])
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return None
 
 

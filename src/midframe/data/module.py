@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from midframe.data.allocator import keep_freed_memory
 from midframe.data.clips import ClipDataset, collate
+from midframe.data.labels import layout_options, with_labels, without_labels
 from midframe.data.records import Clip, Sample, Ticket
 from midframe.data.sampler import EvalSampler, StepSampler
 from midframe.data.shards import is_packed, open_packed
@@ -26,6 +27,7 @@ from midframe.types import Batch
 
 _log = logging.getLogger(__name__)
 Layout = Callable[..., list[Clip]]
+NO_LABELS = "none"  # data.labels=none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Data:
         workers: processes that load data, or "auto", see `worker_count`.
         seed: from which order and augmentation follow.
         on_error: "raise" or "skip" unreadable clips, see `ClipDataset`.
+        labels: a folder with flow labels, as `midframe labels` writes it, in place of those that
+            the layout knows of; "none" leaves out all labels.
         val: the fields of `Validation`.
     """
 
@@ -84,6 +88,7 @@ class Data:
         workers: int | Literal["auto"] = "auto",
         seed: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
+        labels: str | Path | None = None,
         val: Mapping[str, Any] | None = None,
     ) -> None:
         if workers != "auto" and (not isinstance(workers, int) or workers < 0):
@@ -103,6 +108,7 @@ class Data:
         self.workers = workers
         self.seed = seed
         self.on_error = on_error
+        self.labels = labels
         fields = _known(val or {}, Validation, "data.val")
         self.val = Validation(**{**fields, "crop": _crop(fields.get("crop"))})
         self._clips: dict[str, list[Clip]] = {}
@@ -116,8 +122,37 @@ class Data:
             if not found:
                 where = "" if self.root is None else f" of {self.root}"
                 raise UserError(f"data {self.name}: the split '{split}'{where} has no clip")
-            self._clips[split] = found
+            self._clips[split] = self._labelled(found, split)
         return self._clips[split]
+
+    def _labelled(self, clips: Sequence[Clip], split: str) -> list[Clip]:
+        """Return the clips with the labels that were asked for."""
+        if self.labels is not None and str(self.labels) != NO_LABELS:
+            folder = Path(self.labels).expanduser()
+            if not folder.is_dir():
+                raise UserError(f"data.labels={folder}: no such folder; midframe labels makes one")
+            clips = with_labels(clips, folder, split, layout_options(self.layout))
+        elif self.labels is not None:
+            clips = without_labels(clips)
+        if split == self.split and (self.labels is not None or isinstance(clips, list)):
+            self._tell_labels(clips)
+        return clips  # type: ignore[return-value]
+
+    def _tell_labels(self, clips: Sequence[Clip]) -> None:
+        """Say that only some of the training clips have flow labels, or none of those given."""
+        count = sum(len(clip.flow) >= len(clip.targets) for clip in clips)
+        where = self.labels or f"{self.root}"
+        if count == 0 and self.labels is not None and str(self.labels) != NO_LABELS:
+            raise UserError(
+                f"data.labels={where}: no labels for any of the {len(clips)} clips of data "
+                f"{self.name}, split '{self.split}'"
+            )
+        if 0 < count < len(clips):
+            _log.warning(
+                "data %s: %d of %d training clips have flow labels in %s; midframe labels makes "
+                "and completes them",
+                *(self.name, count, len(clips), where),
+            )
 
     @cached_property
     def train_set(self) -> ClipDataset:
@@ -215,11 +250,14 @@ class Data:
         """Return one line about what is read."""
         train, val = self.clips(self.split), self.clips(self.val.split)
         groups = len({clip.group or clip.id for clip in train})
+        labelled = sum(1 for clip in train if clip.flow)
+        found = "all" if labelled == len(train) else labelled
         return (
             f"{self.name}: {len(train)} training clips of {groups} shots or videos, "
             f"{min(len(val), self.val.limit or len(val))} of {len(val)} validation clips; "
             f"{2 * self.context} input frames, times {self.times}, crop {self.crop}, "
-            f"global batch {self.global_batch}, {worker_count(self.workers)} workers"
+            f"global batch {self.global_batch}, {worker_count(self.workers)} workers, "
+            f"flow labels: {found or 'none'}"
         )
 
 

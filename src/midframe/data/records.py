@@ -42,7 +42,8 @@ class Clip:
         id: unique within the data set, such as "00001/0389".
         frames: evenly spaced, in time order.
         inputs: indices of the 2c input frames.
-        targets: indices of the frames to predict, between the two middle inputs.
+        targets: indices of the frames to predict, between the two middle inputs; in data for flow
+            networks, one or both of these inputs, where flow to the other is known.
         flow: per target index, the flow from it to the two middle inputs (t->0, t->1).
         group: the shot or video it comes from; training and validation share none.
     """

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from midframe.models.dis import create_dis, estimate, grey
-from midframe.types import Batch
+from midframe.engine.teachers import FlowTeacher
+from midframe.types import Batch, Inputs
 
 
 class Enricher:
@@ -58,42 +58,42 @@ class Enrichers:
         return batch
 
 
-class DisFlowLabels(Enricher):
-    """Pseudo labels t->0 and t->1 by OpenCV's DIS flow, for samples that have none.
+class FlowLabels(Enricher):
+    """Pseudo labels t->0 and t->1 by a frozen estimator, for samples that have none.
 
-    Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016. On the CPU, about a
-    millisecond for a flow of 128x128 pixels; needs the target frame, so for training only.
+    Needs the target frame, so for training only.
 
     Args:
-        preset: "ultrafast", "fast" or "medium".
-
-    Raises:
-        UserError: for another preset.
+        teacher: what estimates the flow; it keeps its own weights.
     """
 
     needs = frozenset({"target"})
     adds = frozenset({"flow"})
 
-    def __init__(self, preset: str = "medium") -> None:
-        self.estimator = create_dis(preset)
+    def __init__(self, teacher: FlowTeacher) -> None:
+        self.teacher = teacher
 
     def __call__(self, batch: Batch) -> Batch:
         """Fill ``batch.flow`` where ``flow_valid`` is 0, or everywhere without labels."""
         if batch.target is None:
             return batch
         known = batch.flow_valid
-        if batch.flow is not None and (known is None or bool(known.bool().all())):
+        if batch.flow is None:
+            return replace(batch, flow=self._labels(batch.target, batch.inputs), flow_valid=None)
+        if known is None or bool(known.bool().all()):
             return batch
-        target = grey(batch.target)  # (B, T, H, W)
-        ends = [grey(frame) for frame in batch.inputs.pair]
-        count, times, height, width = target.shape
-        flow = np.zeros((count, times, 2, height, width, 2), np.float32)
-        for b in range(count):
-            for t in range(times):
-                for side in range(2):
-                    flow[b, t, side] = estimate(self.estimator, target[b, t], ends[side][b])
-        labels = torch.from_numpy(flow).permute(0, 1, 2, 5, 3, 4).to(batch.target.device)
-        if batch.flow is not None and known is not None:
-            keep = known.bool().reshape(-1, 1, 1, 1, 1, 1)
-            labels = torch.where(keep, batch.flow, labels)
-        return replace(batch, flow=labels.contiguous(), flow_valid=None)
+        rows = (known == 0).nonzero().flatten()
+        made = self._labels(batch.target[rows], batch.inputs, rows)
+        flow = batch.flow.index_copy(0, rows, made.to(batch.flow.dtype))
+        return replace(batch, flow=flow, flow_valid=None)
+
+    def _labels(self, target: Tensor, inputs: Inputs, rows: Tensor | None = None) -> Tensor:
+        """Return the flow (B, T, 2, 2, H, W) of some rows of a batch."""
+        ends = torch.stack(inputs.pair, 1)
+        if rows is not None:
+            ends = ends[rows]
+        count, times = target.shape[:2]
+        first = target[:, :, None].expand(-1, -1, 2, -1, -1, -1)
+        second = ends[:, None].expand(-1, times, -1, -1, -1, -1)
+        flow = self.teacher(first.flatten(0, 2), second.flatten(0, 2))
+        return flow.unflatten(0, (count, times, 2)).contiguous()

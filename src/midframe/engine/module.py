@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from midframe.engine.enrich import Enrichers
-from midframe.engine.validation import Validation
+from midframe.engine.validation import Validation, mean_epe
 from midframe.metrics import psnr
 from midframe.models.base import Interpolator
 from midframe.types import Batch, LossOutput, Prediction
@@ -68,10 +68,16 @@ class VFIModule(L.LightningModule):
             self.log(f"train/{name}", value, batch_size=size)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/lr", rate, batch_size=size)
-        if batch.target is not None:
-            with torch.no_grad():
+        with torch.no_grad():
+            if self.model.learns == "flow":
+                value = mean_epe(pred, batch)
+            elif batch.target is not None:
                 value = psnr(pred.frame.flatten(0, 1).float(), batch.target.flatten(0, 1)).mean()
-            self.log("train/psnr", value, prog_bar=True, batch_size=size)
+            else:
+                value = None
+        if value is not None:
+            name = "epe" if self.model.learns == "flow" else "psnr"
+            self.log(f"train/{name}", value, prog_bar=True, batch_size=size)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the rows of the previous validation."""
@@ -88,7 +94,8 @@ class VFIModule(L.LightningModule):
         """Log means over images, once each, whatever rank saw them."""
         self.validated_at = self.global_step
         for name, value in self.validation.means().items():
-            self.log(f"val/{name}", value, prog_bar=name == "psnr", rank_zero_only=False)
+            shown = name in ("psnr", "epe")
+            self.log(f"val/{name}", value, prog_bar=shown, rank_zero_only=False)
 
     def configure_optimizers(self) -> Any:
         """One optimizer over the trainable weights, its rate set by step."""

@@ -46,7 +46,7 @@ class Speed(Callback):
 
 
 class ValidationReport(Callback):
-    """Print each validation beside the frame average on the same samples."""
+    """Print each validation beside the plainest guess on the same samples."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -60,7 +60,10 @@ class ValidationReport(Callback):
 
 
 def validation_line(step: int, metrics: Any, minutes: float) -> str:
-    """One line with model and frame average for PSNR, SSIM and IE."""
+    """One line with model and frame average for PSNR, SSIM and IE, and the error of flow.
+
+    What was not measured is left out: frames of a flow network, flow without labels.
+    """
 
     def pair(name: str, digits: int) -> str:
         model, floor = (
@@ -68,10 +71,14 @@ def validation_line(step: int, metrics: Any, minutes: float) -> str:
         )
         return f"{model:.{digits}f} (average {floor:.{digits}f}, {model - floor:+.{digits}f})"
 
-    return (
-        f"step {step:>6} | {minutes:5.1f} min | PSNR {pair('psnr', 2)} dB | "
-        f"SSIM {pair('ssim', 4)} | IE {pair('ie', 3)}"
-    )
+    parts = [f"step {step:>6}", f"{minutes:5.1f} min"]
+    if "val/psnr" in metrics or "val/epe" not in metrics:
+        parts += [f"PSNR {pair('psnr', 2)} dB", f"SSIM {pair('ssim', 4)}", f"IE {pair('ie', 3)}"]
+    if "val/epe" in metrics:
+        error, still = (float(metrics[f"val/epe{x}"]) for x in ("", "_still"))
+        wrong = float(metrics["val/fl_all"])
+        parts.append(f"EPE {error:.3f} px (no motion {still:.3f}), {wrong:.1%} off by over 3 px")
+    return " | ".join(parts)
 
 
 class Lines(ProgressBar):
@@ -165,10 +172,11 @@ class Bar(ProgressBar):
 
 
 def _values(trainer: L.Trainer) -> list[str]:
-    """Loss, PSNR and speed as they stand, for a line of progress."""
+    """Loss, PSNR or EPE, and speed as they stand, for a line of progress."""
     shown = (
         ("loss", "loss", ".4f"),
         ("psnr", "PSNR", ".2f"),
+        ("epe", "EPE", ".2f"),
         ("samples_per_s", "samples/s", ".1f"),
     )
     metrics = trainer.callback_metrics

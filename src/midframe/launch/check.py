@@ -88,8 +88,28 @@ def _model_and_data(cfg: DictConfig, model: Any) -> Iterator[str]:
         )
     if model.times == "half" and cfg.data.get("times") == "any":
         yield f"model={cfg.model.name} knows only t = 0.5; use data.times=fixed"
+    yield from _what_is_learnt(cfg, model)
     if "events" in model.needs and not cfg.data.get("events"):
         yield f"model={cfg.model.name} needs events, data={cfg.data.name} has none"
+
+
+def _what_is_learnt(cfg: DictConfig, model: Any) -> Iterator[str]:
+    """A flow network learns from flow at the frames' own times, all others from frames between."""
+    offered = cfg.data.layout.get("learns", "frames")
+    if model.learns == "flow" and offered != "flow":
+        yield (
+            f"model={cfg.model.name} is a flow network and learns from flow between its two "
+            f"frames, which data={cfg.data.name} does not give; use data=flyingchairs or "
+            "data=synthetic"
+        )
+    elif model.learns == "flow" and cfg.data.get("times") == "any":
+        yield f"model={cfg.model.name} learns from the frames' own times; use data.times=fixed"
+    elif model.learns != "flow" and offered == "flow":
+        yield (
+            f"data={cfg.data.name} gives flow between two frames, but model={cfg.model.name} "
+            "learns from frames between; use it with model=pwcnet or model=liteflownet, or other "
+            "data"
+        )
 
 
 def _loss(cfg: DictConfig, model: Any) -> Iterator[str]:
@@ -101,8 +121,11 @@ def _loss(cfg: DictConfig, model: Any) -> Iterator[str]:
     provided |= {"flow"} if cfg.data.get("flow", True) else set()
     for node in cfg.teacher.get("enrich") or []:
         provided |= set(get_class(node._target_).adds)
-    for name, node in active.items():
-        lacking = sorted(get_class(node.term._target_).needs_of(node.term, get_class) - provided)
+    needs = {n: get_class(v.term._target_).needs_of(v.term, get_class) for n, v in active.items()}
+    if active and model.learns == "flow" and not any("flow" in need for need in needs.values()):
+        yield f"no loss term teaches a flow network; use loss={cfg.model.name}"
+    for name, need in needs.items():
+        lacking = sorted(need - provided)
         if lacking:
             yield (
                 f"the loss term {name} needs {', '.join(lacking)}, which model={cfg.model.name} "

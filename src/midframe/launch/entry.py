@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import hydra
 from hydra.errors import HydraException, InstantiationException
@@ -29,9 +30,15 @@ def context_of(target: str) -> int:
     return int(get_class(target).context)
 
 
+def learns_of(target: str, frames: Any = "frames", flow: Any = "flow") -> Any:
+    """Return one value for a model class that learns from frames, the other where from flow."""
+    return flow if get_class(target).learns == "flow" else frames
+
+
 def register_resolvers() -> None:
-    """Make ``${context_of:...}`` available in configs; calling it twice is fine."""
+    """Make ``${context_of:...}`` and ``${learns_of:...}`` available; calling it twice is fine."""
     OmegaConf.register_new_resolver("context_of", context_of, replace=True)
+    OmegaConf.register_new_resolver("learns_of", learns_of, replace=True)
 
 
 def run(

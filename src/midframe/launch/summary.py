@@ -51,6 +51,12 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
             f"samples; the plain average of the two frames has "
             f"{metrics['val/psnr_average']:.2f} dB ({gain:+.2f} dB)."
         )
+    elif "val/epe" in metrics:
+        print(
+            f"After {trainer.global_step} steps: the flow of held-out samples is off by "
+            f"{metrics['val/epe']:.2f} px (EPE); without any motion it would be by "
+            f"{metrics['val/epe_still']:.2f} px."
+        )
     expected = dict(cfg.get("expected") or {})
     if note := expected.pop("note", None):
         print(note)

@@ -11,12 +11,13 @@ class RowPReLU(nn.PReLU):
     """PReLU over whole rows of a channels_last picture; only for inference.
 
     PyTorch's CPU kernel runs over one pixel's channels at a time, which in bfloat16 takes longer
-    than the convolution before it; a row with the slopes repeated is one long vector.
+    than the convolution before it; a row with the slopes repeated is one long vector. A single
+    slope for all channels is no such case: the usual kernel takes it in one go.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply to (N, C, H, W); other memory formats take the usual kernel."""
-        if input.stride(1) != 1 or input.device.type != "cpu":
+        if self.weight.numel() == 1 or input.stride(1) != 1 or input.device.type != "cpu":
             return super().forward(input)
         count, channels, height, width = input.shape
         rows = input.permute(0, 2, 3, 1).reshape(count * height, width * channels)
@@ -34,6 +35,16 @@ def resize(x: Tensor, factor: float) -> Tensor:
     if factor == 1:
         return x
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def wide(x: Tensor) -> Tensor:
+    """At least float32: a bfloat16 flow of 32 px would move in steps of 1/8 px."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def per_time(x: Tensor, times: int) -> Tensor:
+    """Repeat (B, ...) for each target time: (B * T, ...)."""
+    return x if times == 1 else x.repeat_interleave(times, 0)
 
 
 def join(*parts: Tensor) -> Tensor:

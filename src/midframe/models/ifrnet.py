@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
-from midframe.models.blocks import conv_prelu, join, resize
+from midframe.models.blocks import conv_prelu, join, per_time, resize, wide
 from midframe.ops import backwarp
 from midframe.types import Inputs, Prediction
 
@@ -199,18 +199,13 @@ class IFRNet(Interpolator):
     def target_features(self, x: Inputs, target: Tensor) -> tuple[Tensor, ...]:
         """Encoder features (B*T, C, h, w) of the true frames at H/2, H/4, H/8; with gradient."""
         times = target.shape[1]
-        centred = target.flatten(0, 1) - self._mean(x).repeat_interleave(times, 0)
+        centred = target.flatten(0, 1) - per_time(self._mean(x), times)
         return self.encoder(centred)[:3]
 
     @staticmethod
     def _mean(x: Inputs) -> Tensor:
         """One mean (B, 1, 1, 1) over both frames, all channels and pixels."""
         return torch.stack(x.pair, 1).mean(dim=(1, 2, 3, 4))[:, None, None, None]
-
-    @staticmethod
-    def _wide(x: Tensor) -> Tensor:
-        """At least float32: under bfloat16 a flow of 32 px would move in steps of 1/8 px."""
-        return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
     def _decode(
         self, x: Inputs, scale: float
@@ -221,22 +216,21 @@ class IFRNet(Interpolator):
         both = resize(torch.cat(x.pair) - mean.repeat(2, 1, 1, 1), scale)
         both = both.to(self.encoder.pyramid1[0][0].weight.dtype)
         levels = [level.chunk(2) for level in self.encoder(both)]
-        if times > 1:
-            levels = [tuple(f.repeat_interleave(times, 0) for f in pair) for pair in levels]
+        levels = [tuple(per_time(f, times) for f in pair) for pair in levels]
 
         first, second = levels[3]
         t = x.t.reshape(-1, 1, 1, 1).to(first.dtype).expand(-1, 1, *first.shape[-2:])
         out = self.decoder4(torch.cat((first, second, t), 1))
-        flow, feature = self._wide(out[:, :4]), out[:, 4:]
+        flow, feature = wide(out[:, :4]), out[:, 4:]
         flows, features = [flow], [feature]
         for decoder, (first, second) in zip(
             (self.decoder3, self.decoder2, self.decoder1), reversed(levels[:3])
         ):
             warped = (backwarp(first, flow[:, :2]), backwarp(second, flow[:, 2:]))
             out = decoder(join(feature, *warped, flow.to(feature.dtype)))
-            flow = self._wide(out[:, :4]) + 2.0 * resize(flow, 2.0)
+            flow = wide(out[:, :4]) + 2.0 * resize(flow, 2.0)
             feature = out[:, 4:]
             flows.insert(0, flow)
             features.insert(0, feature)
-        last = self._wide(features.pop(0))
+        last = wide(features.pop(0))
         return flows, torch.sigmoid(last[:, :1]), last[:, 1:], tuple(features)

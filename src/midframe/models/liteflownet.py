@@ -6,13 +6,16 @@ CVPR 2018, arXiv 1805.07036. Parameter names are those of the public PyTorch che
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from midframe.models.blocks import wide
 from midframe.models.flow import FlowNetwork, bgr, leaky
+from midframe.models.flow_init import start_seeing
 from midframe.ops import backwarp, correlation
 
 LEVELS = (2, 3, 4, 5, 6)
@@ -40,6 +43,17 @@ def _lift(level: int, widths: dict[int, int]) -> nn.Module:
 def _estimator(inside: int, kernel: int) -> nn.Sequential:
     hidden = (_conv(inside, 128), _conv(128, 64), _conv(64, 32))
     return nn.Sequential(*leaky(*hidden), _conv(32, 2, kernel))
+
+
+def _exactly(layer: nn.Module, x: Tensor) -> Tensor:
+    """Run a convolution of flow values in their own precision, whatever the weights' or autocast's.
+
+    These layers only resize or average flow; in bfloat16 they would round it.
+    """
+    weights = {name: value.to(x.dtype) for name, value in layer.named_parameters()}
+    with torch.autocast(x.device.type, enabled=False):
+        out: Tensor = functional_call(layer, weights, (x,))
+    return out
 
 
 def _scale(level: int) -> float:
@@ -87,12 +101,12 @@ class Matching(nn.Module):
         """Return the flow (N, 2, h, w) from features (N, C, h, w) and the flow at half of h."""
         first, second = self.netFeat(first), self.netFeat(second)
         if flow is not None:
-            flow = self.netUpflow(flow)
+            flow = _exactly(self.netUpflow, flow)
             second = backwarp(second, flow * self.scale, "zeros")
         volume = F.leaky_relu(correlation(first, second, RADIUS, self.stride), 0.1)
         if self.stride == 2:
             volume = self.netUpcorr(volume)
-        found = self.netMain(volume)
+        found = wide(self.netMain(volume))
         return found if flow is None else flow + found
 
 
@@ -110,7 +124,7 @@ class Subpixel(nn.Module):
         """Return the refined flow (N, 2, h, w)."""
         first, second = self.netFeat(first), self.netFeat(second)
         second = backwarp(second, flow * self.scale, "zeros")
-        return flow + self.netMain(torch.cat((first, second, flow), 1))
+        return flow + wide(self.netMain(torch.cat((first, second, flow.to(first.dtype)), 1)))
 
 
 class Regularization(nn.Module):
@@ -146,12 +160,13 @@ class Regularization(nn.Module):
         warped = backwarp(images[1], flow * self.scale, "zeros")
         error = torch.linalg.vector_norm(images[0] - warped, dim=1, keepdim=True)
         free = flow - flow.mean((2, 3), keepdim=True)
-        distance = self.netDist(self.netMain(torch.cat((error, free, self.netFeat(feature)), 1)))
-        distance = -distance.square()
+        lifted = self.netFeat(feature)
+        seen = torch.cat((error.to(lifted.dtype), free.to(lifted.dtype), lifted), 1)
+        distance = -wide(self.netDist(self.netMain(seen))).square()
         share = (distance - distance.amax(1, keepdim=True)).exp()
         total = share.sum(1, keepdim=True)
         parts = [
-            scale(share * self._around(flow[:, axis, None])) / total
+            _exactly(scale, share * self._around(flow[:, axis, None])) / total
             for axis, scale in enumerate((self.netScaleX, self.netScaleY))
         ]
         return torch.cat(parts, 1)
@@ -163,23 +178,38 @@ class Regularization(nn.Module):
 
 
 class LiteFlowNet(FlowNetwork):
-    """The network; see the module's page for the paper. Frames are turned to BGR inside."""
+    """The network; see the module's page for the paper. Frames are turned to BGR inside.
+
+    Weights may be bfloat16 while frames are float32; flows are then float32 as well.
+
+    Args:
+        init: "default" is PyTorch's; "he" learns motion from scratch many times sooner, see
+            `flow_init.start_seeing`.
+    """
 
     multiple: ClassVar[int] = 32
 
-    def __init__(self) -> None:
+    def __init__(self, init: Literal["default", "he"] = "default") -> None:
         super().__init__()
+        if init not in ("default", "he"):
+            raise ValueError(f"init is 'default' or 'he', not {init!r}")
         self.netFeatures = Features()
         self.netMatching = nn.ModuleList(Matching(level) for level in LEVELS)
         self.netSubpixel = nn.ModuleList(Subpixel(level) for level in LEVELS)
         self.netRegularization = nn.ModuleList(Regularization(level) for level in LEVELS)
+        if init == "he":
+            start_seeing(self, self.netFeatures)
+            for part in self.modules():
+                if isinstance(part, Regularization):  # begins as the plain average of the window
+                    nn.init.ones_(part.netScaleX.weight)
+                    nn.init.ones_(part.netScaleY.weight)
 
     def flows(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
         """Return the flows of levels 2 to 6 (H/2 to H/32), in 20 pixels of the input."""
         images = [
             bgr(x) - x.new_tensor(mean)[:, None, None] for x, mean in zip((first, second), MEANS)
         ]
-        dtype = self.netFeatures.netOne[0].weight.dtype
+        dtype = next(self.netFeatures.parameters()).dtype
         features = [self.netFeatures(x.to(dtype)) for x in images]
         sized: dict[int, tuple[Tensor, Tensor]] = {}
         for level in LEVELS:  # each from the level before

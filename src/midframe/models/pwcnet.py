@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from midframe.models.blocks import wide
 from midframe.models.flow import FlowNetwork, bgr, leaky
+from midframe.models.flow_init import start_seeing
 from midframe.ops import backwarp, correlation
 
 FEATURES = (16, 32, 64, 96, 128, 196)
@@ -96,14 +98,14 @@ class Decoder(Named):
         if above is not None:
             flow = self.part("Upflow")(above[0].to(first.dtype))
             up = self.part("Upfeat")(above[1])
-            way = _wide(flow) * self.scale
+            way = wide(flow) * self.scale
             second = backwarp(second, way, "zeros", grid=self.grid, visible=VISIBLE)
             parts = [first, flow, up]
         volume = F.leaky_relu(correlation(first, second), 0.1)
         x = torch.cat([volume, *parts], 1)
         for name, _ in zip(NAMES, DENSE):
             x = torch.cat([self.part(name)(x), x], 1)
-        return _wide(self.part("Six")(x)), x
+        return wide(self.part("Six")(x)), x
 
 
 class Refiner(Named):
@@ -120,7 +122,7 @@ class Refiner(Named):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, 2, h, w)."""
-        return _wide(self.part("Main")(x))
+        return wide(self.part("Main")(x))
 
 
 class PWCNet(FlowNetwork, Named):
@@ -137,6 +139,8 @@ class PWCNet(FlowNetwork, Named):
         mean: is subtracted from the network's three input channels.
         prefix: of the submodules' names: "net" as in today's public checkpoints, "module" as in
             older ones.
+        init: "default" is PyTorch's; "he" learns motion from scratch many times sooner, see
+            `flow_init.start_seeing`.
     """
 
     multiple: ClassVar[int] = 64
@@ -147,13 +151,18 @@ class PWCNet(FlowNetwork, Named):
         channels: Literal["bgr", "rgb"] = "bgr",
         mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
         prefix: Prefix = "net",
+        init: Literal["default", "he"] = "default",
     ) -> None:
         super().__init__(prefix)
+        if init not in ("default", "he"):
+            raise ValueError(f"init is 'default' or 'he', not {init!r}")
         self.channels, self.mean = channels, mean
         self.put("Extractor", Extractor(prefix))
         for level in (2, 3, 4, 5, 6):
             self.put(NAMES[level - 1], Decoder(level, grid, prefix))
         self.put("Refiner", Refiner(prefix))
+        if init == "he":
+            start_seeing(self, self.part("Extractor"))
 
     def flows(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
         """Return the flows of levels 2 to 6 (H/4 to H/64), in 20 pixels of the input."""
@@ -186,8 +195,3 @@ class PWCNet(FlowNetwork, Named):
             flows.insert(0, above[0])
         flows[0] = flows[0] + self.part("Refiner")(above[1])
         return tuple(flows)
-
-
-def _wide(x: Tensor) -> Tensor:
-    """At least float32: a bfloat16 flow of 32 px would move in steps of 1/8 px."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
+from midframe.models.blocks import wide
 from midframe.models.flow import FlowNetwork, leaky
 from midframe.models.liteflownet import LiteFlowNet
 from midframe.models.pwcnet import PWCNet
@@ -24,17 +25,16 @@ from midframe.models.softsplat_parts import (
     GridNet,
     Style,
     Way,
+    at_every_time,
     both_ways,
     brightness,
     check_size,
     other_half,
-    per_time,
     prediction,
     side_by_side,
     sized,
     sized_flow,
     toward,
-    wide,
 )
 from midframe.ops import backwarp, correlation, splat
 from midframe.types import Inputs, Prediction
@@ -263,15 +263,21 @@ class Synthesis(GridNet):
         return getattr(self, self._name(way, row, column))
 
     def forward(self, both: Tensor, flow: Tensor | None, t: Tensor) -> Tensor:
-        """Return the normalised frames (B * T, 3, H, W) from both (2 B, 3, H, W)."""
+        """Return the normalised frames (B, T, 3, H, W) from both (2 B, 3, H, W)."""
         both = both.to(self.netOutput.netShortcut.weight.dtype)
         features = self.netEncode(both)
         metric = None
         if flow is not None and self.netSoftmetric is not None:
-            metric = toward(self.netSoftmetric(both, features[0], flow), t) * 2
-            flow = toward(flow, t)
-        features = [per_time(feature, t.shape[1]) for feature in features]
-        return self.netOutput(self.through(self.netWarp(features, flow, metric)))
+            metric = self.netSoftmetric(both, features[0], flow)
+
+        def synthesise(at: Tensor) -> Tensor:
+            if flow is None or metric is None:
+                rows = self.netWarp(features, None, None)
+            else:
+                rows = self.netWarp(features, toward(flow, at), toward(metric, at) * 2)
+            return self.netOutput(self.through(rows))
+
+        return at_every_time(synthesise, t)
 
 
 class SoftSplat(Interpolator):
@@ -332,10 +338,8 @@ class SoftSplat(Interpolator):
         deviation = pair.std(dim=(1, 2, 3, 4), correction=0, keepdim=True)
         both = torch.cat(((pair - mean) / (deviation + EPSILON)).unbind(1))
         flow = self._flow(x, both)
-        out = wide(self.netSynthesis(both, flow, x.t))
-        times = x.t.shape[1]
-        frame = out * per_time(deviation[:, 0], times) + per_time(mean[:, 0], times)
-        return prediction(frame.flip(1), flow, x)
+        frame = self.netSynthesis(both, flow, x.t) * deviation + mean
+        return prediction(frame.flip(2), flow, x)
 
     def _flow(self, x: Inputs, both: Tensor) -> Tensor | None:
         """Return the flows (2 B, 2, H, W), or None for the baseline."""
@@ -344,3 +348,13 @@ class SoftSplat(Interpolator):
         if isinstance(self.netFlow, FlowNetwork):
             return both_ways(self.netFlow, *x.pair)
         return self.netFlow(both)
+
+
+class SoftSplatGrid(SoftSplat):
+    """The baseline without motion; a class, so that a run knows before it starts what it lacks."""
+
+    times = "half"
+    provides: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self) -> None:
+        super().__init__(grid_only=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
+from midframe.models.blocks import wide
 from midframe.models.pwcnet import PWCNet
 from midframe.models.softsplat_parts import (
     COLUMNS,
@@ -21,17 +22,16 @@ from midframe.models.softsplat_parts import (
     GridNet,
     Style,
     Way,
+    at_every_time,
     both_ways,
     brightness,
     check_size,
     other_half,
-    per_time,
     prediction,
     side_by_side,
     sized,
     sized_flow,
     toward,
-    wide,
 )
 from midframe.ops import splat
 from midframe.types import Inputs, Prediction
@@ -157,17 +157,16 @@ class SoftSplatFull(Interpolator):
             ValueError: for sizes that do not fit.
         """
         check_size(self, x)
-        pair, times = torch.stack(x.pair, 1), x.t.shape[1]
+        pair = torch.stack(x.pair, 1)
         if self.form == "june":
             pair = pair * 2 - 1
             flow = self._flow(*pair.unbind(1))
-            out = wide(self.synth_net(self._rows(torch.cat(pair.unbind(1)), flow, x.t)))
+            out = self._synthesis(torch.cat(pair.unbind(1)), flow, x.t)
             return prediction(((out + 1) / 2).clamp(0, 1), flow, x)
         flow = self._flow(*x.pair)
         mean, deviation = _statistics(pair)
         both = torch.cat(((pair - mean) / deviation).unbind(1))
-        out = wide(self.synth_net(self._rows(both, flow, x.t)))
-        frame = out * per_time(deviation[:, 0], times) + per_time(mean[:, 0], times)
+        frame = self._synthesis(both, flow, x.t) * deviation + mean
         return prediction(frame if self.training else frame.clamp(0, 1), flow, x)
 
     def _flow(self, first: Tensor, second: Tensor) -> Tensor | None:
@@ -184,25 +183,38 @@ class SoftSplatFull(Interpolator):
         seen = torch.cat((both, -difference), 1)
         return wide(self.v_net(seen.to(self.v_net[0].weight.dtype)))
 
-    def _rows(self, both: Tensor, flow: Tensor | None, t: Tensor) -> list[Tensor]:
-        """Return what GridNet sees at the three scales, (B * T, C, h, w)."""
-        times = t.shape[1]
-        metric = None if flow is None else per_time(self._metric(both, flow), times)
-        flow = None if flow is None else toward(flow, t)
-        feature = both.to(self.synth_net.compress[0].weight.dtype)
-        rows: list[Tensor] = []
-        for level in self.feature_pyramid:
-            image = None if rows else feature
-            feature = level(feature)
-            carried = _normalised(feature) if self.form == "head" else feature
-            carried = carried if image is None else torch.cat((image, carried), 1)
-            carried = per_time(carried, times)
+    def _synthesis(self, both: Tensor, flow: Tensor | None, t: Tensor) -> Tensor:
+        """Return frames (B, T, 3, H, W) in the form's range from both (2 B, 3, H, W)."""
+        features = self._features(both)
+        metric = None if flow is None else self._metric(both, flow)
+
+        def synthesise(at: Tensor) -> Tensor:
+            carried = features
             if flow is not None and metric is not None:
-                size = carried.shape[-2:]
-                way, importance = sized_flow(flow, size), sized(metric, size)
-                carried = splat(carried, way, importance, "soft", "zeroeps").to(feature.dtype)
-            rows.append(side_by_side(carried, lead=0 if rows else 3))
-        return rows
+                carried = _splatted(features, toward(flow, at), metric)
+            rows = [side_by_side(x, lead=0 if row else 3) for row, x in enumerate(carried)]
+            return self.synth_net(rows)
+
+        return at_every_time(synthesise, t)
+
+    def _features(self, both: Tensor) -> list[Tensor]:
+        """Return what is splatted at the three scales, the finest with the frame before it."""
+        image = feature = both.to(self.synth_net.compress[0].weight.dtype)
+        features = []
+        for level in self.feature_pyramid:
+            feature = level(feature)
+            features.append(_normalised(feature) if self.form == "head" else feature)
+        return [torch.cat((image, features[0]), 1), *features[1:]]
+
+
+def _splatted(features: list[Tensor], flow: Tensor, metric: Tensor) -> list[Tensor]:
+    """Splat both frames' features (2 B, C, h, w), each resizing flow and metric to its size."""
+    out = []
+    for feature in features:
+        size = feature.shape[-2:]
+        moved = splat(feature, sized_flow(flow, size), sized(metric, size), "soft", "zeroeps")
+        out.append(moved.to(feature.dtype))
+    return out
 
 
 def _statistics(pair: Tensor) -> tuple[Tensor, Tensor]:

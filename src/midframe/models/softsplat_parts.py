@@ -6,7 +6,7 @@ arXiv 1707.07958, in the form of Niklaus and Liu, CVPR 2018: three rows and six 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from midframe.models.base import Interpolator
+from midframe.models.base import Interpolator, Pad
+from midframe.models.blocks import wide
 from midframe.models.flow import FlowNetwork
 from midframe.ops.warp import Grid, backwarp
 from midframe.types import Inputs, Prediction
@@ -23,10 +24,6 @@ ROWS = (32, 64, 96)
 COLUMNS = 6
 LARGEST_METRIC = 20.0
 Way = Literal["lateral", "down", "up"]
-
-
-class OneSlope(nn.PReLU):
-    """PReLU with one slope for all channels; a class, as rewrites for speed count on many."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Style:
 
     def slope(self, channels: int) -> nn.PReLU:
         """Return an activation."""
-        return OneSlope() if self.shared else nn.PReLU(channels)
+        return nn.PReLU() if self.shared else nn.PReLU(channels)
 
 
 class Block(nn.Module):
@@ -145,8 +142,16 @@ def brightness(frame: Tensor, other: Tensor, flow: Tensor, grid: Grid = "corners
 
 
 def both_ways(network: FlowNetwork, first: Tensor, second: Tensor) -> Tensor:
-    """Return the flows (2 B, 2, H, W) of frames (B, 3, H, W): first to second, then back."""
-    return network.estimate(torch.cat((first, second)), torch.cat((second, first)))
+    """Return the flows (2 B, 2, H, W) of frames (B, 3, H, W): first to second, then back.
+
+    As ``network.estimate`` of either way, with the features of each frame computed once.
+    """
+    height, width = first.shape[-2:]
+    left, right, top, bottom = Pad(network.multiple).amounts(height, width)
+    size = (height + top + bottom, width + left + right)
+    flow = network.both_ways(sized(first, size), sized(second, size))[0]
+    flow = sized(flow.to(first.dtype) * network.unit, (height, width))
+    return flow * flow.new_tensor([width / size[1], height / size[0]])[:, None, None]
 
 
 def other_half(x: Tensor) -> Tensor:
@@ -155,9 +160,17 @@ def other_half(x: Tensor) -> Tensor:
 
 
 def toward(flow: Tensor, t: Tensor) -> Tensor:
-    """Shorten flows (2 B, 2, h, w) between the frames to the times (B, T): (2 B * T, 2, h, w)."""
-    share = torch.cat((t, 1 - t)).reshape(-1, 1, 1, 1).to(flow.dtype)
-    return per_time(flow, t.shape[1]) * share
+    """Shorten flows (2 B, 2, h, w) from one frame to the other so that they end at times (B,)."""
+    return flow * torch.cat((t, 1 - t)).reshape(-1, 1, 1, 1).to(flow.dtype)
+
+
+def at_every_time(synthesise: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
+    """Stack the frames (B, T, 3, H, W) that ``synthesise`` gives for times (B,), from t (B, T).
+
+    One time after the other: GridNet fills a processor with one frame, and seven at once take seven
+    times the memory and, on a CPU, longer.
+    """
+    return torch.stack([wide(synthesise(at)) for at in t.unbind(1)], 1)
 
 
 def side_by_side(both: Tensor, lead: int = 0) -> Tensor:
@@ -173,12 +186,10 @@ def side_by_side(both: Tensor, lead: int = 0) -> Tensor:
 
 
 def prediction(frame: Tensor, flow: Tensor | None, x: Inputs) -> Prediction:
-    """Shape a frame (B * T, 3, H, W) and flows (2 B, 2, H, W) as the contract wants it."""
-    batch, times = x.t.shape
-    frame = wide(frame).reshape(batch, times, *frame.shape[1:])
+    """Return frames (B, T, 3, H, W) and flows (2 B, 2, H, W), the same for every time."""
     if flow is None:
         return Prediction(frame)
-    flow = torch.stack(flow.chunk(2), 1)[:, None].expand(-1, times, -1, -1, -1, -1)
+    flow = torch.stack(flow.chunk(2), 1)[:, None].expand(-1, x.t.shape[1], -1, -1, -1, -1)
     return Prediction(frame, flow=flow, flow_kind="forward")
 
 
@@ -203,13 +214,3 @@ def sized(x: Tensor, size: Sequence[int]) -> Tensor:
 def sized_flow(flow: Tensor, size: Sequence[int]) -> Tensor:
     """Resize a flow in pixels, which then are the new size's."""
     return sized(flow, size) * (size[1] / flow.shape[-1])
-
-
-def wide(x: Tensor) -> Tensor:
-    """At least float32: a bfloat16 flow of 32 px would move in steps of 1/8 px."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def per_time(x: Tensor, times: int) -> Tensor:
-    """Repeat (B, ...) for each target time: (B * T, ...)."""
-    return x if times == 1 else x.repeat_interleave(times, 0)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
+from midframe.models.blocks import wide
 from midframe.models.pwcnet import PWCNet
 from midframe.models.softsplat_parts import (
     COLUMNS,
@@ -21,15 +22,14 @@ from midframe.models.softsplat_parts import (
     GridNet,
     Style,
     Way,
+    at_every_time,
     brightness,
     check_size,
     other_half,
-    per_time,
     prediction,
     side_by_side,
     sized,
     toward,
-    wide,
 )
 from midframe.ops import splat
 from midframe.types import Inputs, Prediction
@@ -152,11 +152,18 @@ class SoftSplatPersonal(Interpolator):
         train_flow: whether PWC-Net is trained too; else it gets no gradient.
         grid_only: the baseline without motion: GridNet sees the features where they are, and there
             are neither flow network nor metric. Knows only t = 0.5.
+
+    Attributes:
+        idle: parameters without effect, which the published weights hold all the same: slopes below
+            zero of activations that see only frames, and features behind a ReLU.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({"flow"})
     pad = Pad(64, "replicate", "both")
     casts: ClassVar[bool] = True
+    idle: ClassVar[frozenset[str]] = frozenset(
+        f"grid_net.{start}.f.0.weight" for start in ("lateral_init", "down_0_0", "down_1_0")
+    )
 
     def __init__(
         self,
@@ -196,18 +203,23 @@ class SoftSplatPersonal(Interpolator):
             ValueError: for sizes that do not fit.
         """
         check_size(self, x)
-        both, times = torch.cat(x.pair), x.t.shape[1]
+        both = torch.cat(x.pair)
         image = both.to(self.grid_net.lateral_init.conv.weight.dtype)
         features = self.feature_extractor(image)
         features[0] = torch.cat((image, features[0]), 1)
-        features = [per_time(feature, times) for feature in features]
-        flow = None
+        flow = quarter = metric = None
         if self.flow_extractor is not None:
-            quarter = self.flow_extractor(both, other_half(both))[0] * self.flow_extractor.unit
+            quarter = self.flow_extractor.both_ways(*x.pair)[0] * self.flow_extractor.unit
             flow = sized(quarter, both.shape[-2:])
-            features = self._splat(features, quarter, self._metric(both, flow), x.t)
-        rows = [side_by_side(feature) for feature in features]
-        return prediction(self.grid_net(rows), flow, x)
+            metric = self._metric(both, flow)
+
+        def synthesise(at: Tensor) -> Tensor:
+            carried = features
+            if quarter is not None and metric is not None:
+                carried = _splatted(features, toward(quarter, at), metric)
+            return self.grid_net([side_by_side(feature) for feature in carried])
+
+        return prediction(at_every_time(synthesise, x.t), flow, x)
 
     def _metric(self, both: Tensor, flow: Tensor) -> Tensor:
         """Return the importance (2 B, 1, H, W) of both frames' pixels."""
@@ -217,14 +229,12 @@ class SoftSplatPersonal(Interpolator):
             metric = self.Matric_UNet(both.to(dtype), metric)
         return self.alpha.to(metric.dtype) * metric
 
-    @staticmethod
-    def _splat(features: list[Tensor], quarter: Tensor, metric: Tensor, t: Tensor) -> list[Tensor]:
-        """Splat both frames' features (2 N, C, h, w) to the target times, each by its flow."""
-        metric = per_time(metric, t.shape[1])
-        quarter = toward(quarter, t)
-        out = []
-        for level, feature in enumerate(features):
-            size = feature.shape[-2:]
-            flow, importance = sized(quarter, size) / 2**level, sized(metric, size)
-            out.append(splat(feature, flow, importance, "soft", "zeroeps").to(feature.dtype))
-        return out
+
+def _splatted(features: list[Tensor], quarter: Tensor, metric: Tensor) -> list[Tensor]:
+    """Splat both frames' features (2 B, C, h, w) by a flow that is a quarter of their size."""
+    out = []
+    for level, feature in enumerate(features):
+        size = feature.shape[-2:]
+        flow, importance = sized(quarter, size) / 2**level, sized(metric, size)
+        out.append(splat(feature, flow, importance, "soft", "zeroeps").to(feature.dtype))
+    return out

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
-from midframe.models.blocks import join, resize
+from midframe.models.blocks import join, per_time, resize, wide
 from midframe.ops import correlation, splat
 from midframe.types import Inputs, Prediction
 
@@ -98,7 +98,7 @@ class MotionEstimator(nn.Module):
         x = join(volume, one, two, feature, flow.to(feature.dtype))
         for layer in (1, 2, 3, 4, 5):
             x = getattr(self, f"conv_layer{layer}")(x)
-        return _wide(self.conv_layer6(x)), x
+        return wide(self.conv_layer6(x)), x
 
 
 class SynthesisNetwork(nn.Module):
@@ -139,9 +139,9 @@ class SynthesisNetwork(nn.Module):
         """
         times, dtype = t.shape[1], self.pred.weight.dtype
         at = t.reshape(-1, 1, 1, 1).to(flow.dtype)
-        flows = _per_time(flow, times)
+        flows = per_time(flow, times)
         flows = torch.cat((flows[:, :2] * at, flows[:, 2:] * (1 - at)), 1)
-        frames = tuple(_per_time(frame, times) for frame in level.frames)
+        frames = tuple(per_time(frame, times) for frame in level.frames)
         image, warped = self._warp(frames, level, flows, times)
         if before is None:
             before = image[0] * (1 - at) + image[1] * at
@@ -150,7 +150,7 @@ class SynthesisNetwork(nn.Module):
         s2 = self.encoder_down2(join(s1, *warped[1]))
         x = self.decoder_up1(join(s2, *warped[2]))
         x = self.decoder_up2(join(x, s1))
-        said = _wide(self.pred(self.decoder_conv(join(x, s0))))
+        said = wide(self.pred(self.decoder_conv(join(x, s0))))
         residual = 2 * torch.sigmoid(said[:, :3]) - 1
         mask = _blend(torch.sigmoid(said[:, 3:4]) * (1 - at), torch.sigmoid(said[:, 4:]) * at, at)
         merged = image[0] * mask + image[1] * (1 - mask)
@@ -168,7 +168,7 @@ class SynthesisNetwork(nn.Module):
         for side in (0, 1):
             part = slice(2 * side, 2 * side + 2)
             for scale, flow in enumerate(scales):
-                feature = _per_time(level.features[side][scale], times)
+                feature = per_time(level.features[side][scale], times)
                 warped[scale].append(splat(feature, flow[:, part], None, "avg", "zeroeps"))
             image.append(splat(frames[side], flows[:, part], None, "avg", "zeroeps"))
         return image, warped
@@ -314,16 +314,6 @@ class UPRNet(Interpolator):
             frames_coarse=tuple(rgb(f) for f in frames[1:]),
             flows_coarse=tuple(shared(f) for f in flows[1:]),
         )
-
-
-def _wide(x: Tensor) -> Tensor:
-    """At least float32: a bfloat16 flow of 32 px would move in steps of 1/8 px."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-
-
-def _per_time(x: Tensor, times: int) -> Tensor:
-    """Repeat (B, ...) for each target time: (B * T, ...)."""
-    return x if times == 1 else x.repeat_interleave(times, 0)
 
 
 def _blend(first: Tensor, second: Tensor, t: Tensor) -> Tensor:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
+from midframe.data.flow_files import NoMotion
 from midframe.data.records import Clip, Source
 from midframe.data.synthetic import SPLITS, Rendered, RenderedFlow, SceneSpec
 from midframe.errors import UserError
+
+Learns = Literal["frames", "flow"]
 
 
 class Scenes(Sequence[Clip]):
@@ -20,11 +23,21 @@ class Scenes(Sequence[Clip]):
         context: frames on each side of the gap.
         factor: frames lie at multiples of 1 / factor.
         flow: whether the clips carry the exact flow from their targets to both inputs.
+        learns: "frames": the targets lie between the two middle inputs; "flow": they are these
+            inputs, with the flow from each to the other.
     """
 
-    def __init__(self, first: SceneSpec, count: int, context: int, factor: int, flow: bool) -> None:
+    def __init__(
+        self,
+        first: SceneSpec,
+        count: int,
+        context: int,
+        factor: int,
+        flow: bool,
+        learns: Learns = "frames",
+    ) -> None:
         self.first, self.length = first, count
-        self.context, self.factor, self.flow = context, factor, flow
+        self.context, self.factor, self.flow, self.learns = context, factor, flow, learns
 
     def __len__(self) -> int:
         return self.length
@@ -43,25 +56,29 @@ class Scenes(Sequence[Clip]):
 
     def _clip(self, index: int) -> Clip:
         scene = SceneSpec(**{**self.first.__dict__, "index": index})
-        start = (self.context - 1) * self.factor
-        steps = (2 * self.context - 1) * self.factor + 1
-        between = tuple(range(start + 1, start + self.factor))
-        times = [(i - start) / self.factor for i in range(steps)]
+        factor = 1 if self.learns == "flow" else self.factor
+        start = (self.context - 1) * factor
+        steps = (2 * self.context - 1) * factor + 1
+        targets = tuple(range(start + 1, start + factor)) or (start, start + 1)
+        times = [(i - start) / factor for i in range(steps)]
         flow: dict[int, tuple[Source, Source]] = {}
         if self.flow:
-            flow = {
-                i: (RenderedFlow(scene, times[i], 0.0), RenderedFlow(scene, times[i], 1.0))
-                for i in between
-            }
+            flow = {i: (_flow(scene, times[i], 0.0), _flow(scene, times[i], 1.0)) for i in targets}
         name = f"{scene.split}/{scene.seed}/{index:06d}"
         return Clip(
             id=name,
             frames=tuple(Rendered(scene, t) for t in times),
-            inputs=tuple(range(0, steps, self.factor)),
-            targets=between,
+            inputs=tuple(range(0, steps, factor)),
+            targets=targets,
             flow=flow,
             group=name,
         )
+
+
+def _flow(scene: SceneSpec, start: float, end: float) -> Source:
+    if start == end:
+        return NoMotion(scene.height, scene.width)
+    return RenderedFlow(scene, start, end)
 
 
 def synthetic(
@@ -74,6 +91,7 @@ def synthetic(
     val_scenes: int = 64,
     factor: int = 2,
     flow: bool = True,
+    learns: Learns = "frames",
     layers: Sequence[int] = (2, 5),
     motion: float = 16.0,
     motion_min: float = 1.0,
@@ -94,6 +112,8 @@ def synthetic(
         val_scenes: how many validation or test scenes.
         factor: the middle frames lie at 1 / factor, 2 / factor, ...; all are targets.
         flow: whether to give the exact flow.
+        learns: what a model learns from: "frames" between the inputs, or "flow" from each input
+            to the other, exact in both directions; see `Scenes`.
         layers: least and greatest number of layers over the background.
         motion: greatest way of a layer's centre between the two frames, in pixels.
         motion_min: least such way.
@@ -108,6 +128,10 @@ def synthetic(
     """
     if split not in SPLITS:
         raise UserError(f"data=synthetic has splits {', '.join(SPLITS)}, not {split!r}")
+    if learns not in ("frames", "flow"):
+        raise UserError(f"data.layout.learns={learns}: give frames or flow")
+    if learns == "flow" and not flow:
+        raise UserError("data.layout.flow=false leaves a flow network nothing to learn from")
     if factor < 2:
         raise UserError(f"data.layout.factor={factor} leaves no frame in between; use 2 or more")
     if motion < 0 or (motion > 0 and motion_min <= 0):
@@ -132,4 +156,4 @@ def synthetic(
         softness=(float(softness[0]), float(softness[1])),
     )
     count = scenes if split == "train" else val_scenes
-    return Scenes(first, count, context, factor, flow)
+    return Scenes(first, count, context, factor, flow, learns)

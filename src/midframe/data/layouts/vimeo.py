@@ -6,7 +6,8 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-from midframe.data.io import FloFile, ImageFile
+from midframe.data.io import ImageFile
+from midframe.data.labels import with_labels
 from midframe.data.layouts.folders import (
     OnError,
     need,
@@ -15,7 +16,7 @@ from midframe.data.layouts.folders import (
     read_list,
     report_missing,
 )
-from midframe.data.records import Clip, Listing, Source
+from midframe.data.records import Clip, Listing
 
 TRIPLETS = """\
   vimeo_triplet/
@@ -48,15 +49,12 @@ def triplets(
     """
     need_context("vimeo", context, (1,), "data=vimeo_septuplet or data=clips")
     entries, missing = _listed("vimeo", Path(root), split, "tri_{}list.txt", TRIPLETS, on_error)
-    labelled = _present(Path(root) / "flow", entries)
-    clips: list[Clip] = []
-    for entry in entries:
-        flow: dict[int, tuple[Source, Source]] = {}
-        if entry in labelled:
-            folder = os.path.join(root, "flow", *entry.split("/"), "")  # noqa: PTH118  90,000 times
-            flow = {1: (FloFile(f"{folder}flow_t0.flo"), FloFile(f"{folder}flow_t1.flo"))}
-        clips.append(Clip(entry, _frames(root, entry, 3), (0, 2), (1,), flow, group=entry))
-    return Listing(clips, missing)
+    clips = Listing(
+        (Clip(entry, _frames(root, entry, 3), (0, 2), (1,), group=entry) for entry in entries),
+        missing,
+    )
+    labels = Path(root) / "flow"
+    return with_labels(clips, labels, split) if labels.is_dir() else clips  # type: ignore[return-value]
 
 
 def septuplets(

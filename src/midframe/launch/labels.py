@@ -1,0 +1,189 @@
+"""The task behind `midframe labels`: a frozen teacher writes flow labels for a whole data set."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from midframe.data import labels as files
+from midframe.data.manifest import claim, finish
+from midframe.data.module import NO_LABELS, Data
+from midframe.engine.labels import check_room, find_work, write_labels
+from midframe.engine.teachers import FlowTeacher
+from midframe.errors import UserError
+from midframe.launch import entry
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Label from a command line; returns the exit code."""
+    return entry.run("labels", label, overrides)
+
+
+def label(cfg: DictConfig) -> None:
+    """Write the labels of ``cfg.data`` by ``cfg.teacher`` and say how to use them."""
+    if cfg.dtype not in files.SUFFIXES:
+        raise UserError(f"dtype={cfg.dtype}: give {' or '.join(files.SUFFIXES)}")
+    number, shards = shard_of(cfg.shard)
+    teacher = _teacher(cfg)
+    data: Data = instantiate(cfg.data, labels=NO_LABELS)
+    split = cfg.split or data.split
+    out = _folder(cfg, data)
+    clips = data.clips(split)
+    head = {
+        "data": data.name,
+        "options": files.layout_options(data.layout),
+        "teacher": dict(teacher.settings),
+        "dtype": cfg.dtype,
+    }
+    claim(out, head, split, cfg.overwrite)
+    workers = _workers(cfg.workers)
+    work = find_work(clips, out, cfg.dtype, (number, shards), workers)
+    check_room(work, out, cfg.dtype, shards)
+    total = len(work)
+    title = "labels" if shards == 1 else f"labels {number + 1}/{shards}"
+    with Progress(title, total, bar=shards == 1) as progress:
+        try:
+            write_labels(
+                work,
+                out,
+                teacher,
+                dtype=cfg.dtype,
+                device=_device(cfg.device),
+                workers=workers,
+                on_error=data.on_error,
+                advance=progress.advance,
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{work.done + progress.done} of {work.done + total} samples are labelled; the "
+                "same command goes on there"
+            ) from None
+    suffix = files.SUFFIXES[cfg.dtype]
+    lacking = finish(out, split, clips, lambda c: files.written(out, c, suffix), work.left_out)
+    skipped = sum(map(len, work.left_out.values()))
+    left = f", {skipped} left out because a frame cannot be read" if skipped else ""
+    print(f"{out}: {progress.done} samples labelled, {work.done} were there already{left}")
+    if lacking:
+        print(f"{lacking} of the split '{split}' are still to be labelled (by other shards)")
+    else:
+        root = "" if data.root is None else f" data.root={data.root}"
+        print(f"use them:  python train.py data={data.name}{root} data.labels={out}", flush=True)
+
+
+def shard_of(shard: Any) -> tuple[int, int]:
+    """Return the number of this process, from 0 on, and how many there are.
+
+    ``shard`` is "2/8" for the second of eight; None asks torchrun's variables, then srun's.
+    """
+    if shard is not None:
+        match = re.fullmatch(r"(\d+)/(\d+)", str(shard).strip())
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UserError(f"shard={shard}: give for example shard=2/8, the second of eight")
+        return int(match[1]) - 1, int(match[2])
+    env = os.environ
+    if "RANK" in env and "WORLD_SIZE" in env:
+        return int(env["RANK"]), int(env["WORLD_SIZE"])
+    # a batch script itself has a SLURM_PROCID as well: only srun's steps are ranks
+    if "SLURM_PROCID" in env and "SLURM_STEP_NUM_TASKS" in env:
+        return int(env["SLURM_PROCID"]), int(env["SLURM_STEP_NUM_TASKS"])
+    return 0, 1
+
+
+def _teacher(cfg: DictConfig) -> FlowTeacher:
+    if not cfg.teacher.get("estimator"):
+        raise UserError("choose who labels: teacher=liteflownet or pwcnet (with weights), or dis")
+    if cfg.weights is not None:
+        if "weights" not in cfg.teacher:
+            raise UserError(f"weights={cfg.weights}: this teacher takes none")
+        cfg.teacher.weights = cfg.weights
+    teacher: FlowTeacher = instantiate(cfg.teacher.estimator)
+    return teacher
+
+
+def _folder(cfg: DictConfig, data: Data) -> Path:
+    if cfg.out:
+        return Path(cfg.out).expanduser()
+    if data.root is not None and data.root.is_dir():
+        return data.root / "flow"
+    return Path(cfg.paths.data, "labels", data.name)
+
+
+def _workers(workers: Any) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if workers == "auto":
+        share = (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        return max(2, min(share, 16))
+    if not isinstance(workers, int) or workers < 1:
+        raise UserError(f"workers={workers}: give a number from 1 on, or auto")
+    return workers
+
+
+def _device(device: str) -> torch.device:
+    if device not in ("auto", "cuda"):
+        try:
+            return torch.device(device)
+        except RuntimeError as error:
+            raise UserError(f"device={device}: give auto, cpu, cuda or cuda:1") from error
+    if not torch.cuda.is_available():
+        if device == "cuda":
+            raise UserError("device=cuda: PyTorch finds no GPU here; use device=auto")
+        return torch.device("cpu")
+    local = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
+    return torch.device("cuda", local % torch.cuda.device_count())
+
+
+class Progress:
+    """A bar on a terminal, a plain line every few seconds elsewhere, with rate and time left.
+
+    Args:
+        title: what the lines begin with.
+        total: samples.
+        bar: False for lines on a terminal as well, where several processes share it.
+        seconds: between two lines.
+    """
+
+    def __init__(self, title: str, total: int, bar: bool = True, seconds: float = 10.0) -> None:
+        from rich import get_console
+        from rich import progress as rich
+
+        self.title, self.total, self.seconds, self.done = title, total, seconds, 0
+        self._started = self._last = time.monotonic()
+        columns = (
+            *(rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()),
+            *(rich.TextColumn("{task.fields[rate]}"), rich.TimeRemainingColumn()),
+        )
+        self._terminal = bar and get_console().is_terminal and sys.stdout.isatty()
+        self._bar = rich.Progress(*columns, disable=not self._terminal)
+        self._task = self._bar.add_task(title, total=total, rate="")
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def advance(self, count: int) -> None:
+        """Count samples that are written."""
+        self.done += count
+        now = time.monotonic()
+        rate = self.done / max(now - self._started, 1e-9)
+        if self._terminal:
+            self._bar.update(self._task, completed=self.done, rate=f"{rate:.1f} samples/s")
+        elif now - self._last >= self.seconds or self.done == self.total:
+            self._last = now
+            minutes = (self.total - self.done) / rate / 60
+            print(
+                f"{self.title} {self.done}/{self.total} samples | {rate:.1f} samples/s | "
+                f"{minutes:.1f} min left",
+                flush=True,
+            )

@@ -1,0 +1,56 @@
+"""An initialisation from which flow networks learn motion within a few hundred steps."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+SLOPE = 0.1  # of the networks' LeakyReLU
+IMAGE = 4.0  # frames in [0, 1] have a standard deviation of about 1/4
+KEPT = 1.25  # makes up for what a filter loses without its mean
+
+
+@torch.no_grad()
+def start_seeing(network: nn.Module, features: nn.Module) -> None:
+    """Draw weights by He et al. (ICCV 2015), with features that tell one place from another.
+
+    With PyTorch's default, and with He's alone, features are nearly the same everywhere: their mean
+    outweighs their differences, so do all entries of a cost volume, and a network stays for long
+    at the answer that nothing moves. Here the filters of the feature pyramid sum to zero and keep
+    the features' size from level to level, so that correlation peaks where the frames match.
+    Estimators begin at zero flow, enlarging layers at bilinear interpolation.
+
+    Args:
+        network: whose convolutions are drawn anew.
+        features: its part that makes features of a frame.
+    """
+    pyramid = {id(layer) for layer in features.modules()}
+    for layer in network.modules():
+        if isinstance(layer, nn.ConvTranspose2d):
+            _bilinear(layer)
+        elif isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+            if id(layer) in pyramid:
+                layer.weight -= layer.weight.mean((1, 2, 3), keepdim=True)
+                layer.weight *= KEPT * (IMAGE if layer.in_channels == 3 else 1.0)
+            elif layer.out_channels == 2:
+                nn.init.zeros_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def _bilinear(layer: nn.ConvTranspose2d) -> None:
+    """Let a layer that doubles the size of each channel interpolate; others keep what they have."""
+    groups, (outside, inside) = layer.groups, (layer.out_channels, layer.in_channels)
+    if outside != inside or groups not in (1, inside):
+        return
+    side = layer.kernel_size[0]
+    centre = (side - 1) / 2
+    ramp = torch.tensor([1 - abs(i - centre) / math.ceil(side / 2) for i in range(side)])
+    nn.init.zeros_(layer.weight)
+    for channel in range(inside):
+        layer.weight[channel, channel if groups == 1 else 0] = ramp[:, None] * ramp
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
