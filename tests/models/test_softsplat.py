@@ -87,7 +87,7 @@ class Case:
         }
 
 
-def _close(got: torch.Tensor, expected: torch.Tensor, tolerance: float = TOLERANCE) -> None:
+def assert_near(got: torch.Tensor, expected: torch.Tensor, tolerance: float = TOLERANCE) -> None:
     torch.testing.assert_close(got, expected, atol=tolerance, rtol=0)
 
 
@@ -115,11 +115,11 @@ def test_official_flow_and_metric_are_the_published_ones(official):
     both = torch.cat((official["one"], official["two"]))
     with torch.no_grad():
         flow = official.model.netFlow(both - both.mean())
-        _close(flow[:1], official["flow_meanremoved_fwd"])
-        _close(flow[1:], official["flow_meanremoved_bwd"])
+        assert_near(flow[:1], official["flow_meanremoved_fwd"])
+        assert_near(flow[1:], official["flow_meanremoved_bwd"])
         synthesis = official.model.netSynthesis
         metric = synthesis.netSoftmetric(both, synthesis.netEncode(both)[0], flow)
-    _close(metric[:1], official["metric"])
+    assert_near(metric[:1], official["metric"])
 
 
 def test_official_frames_are_the_published_ones(official):
@@ -154,10 +154,10 @@ def test_full_reproduction_is_the_published_one(golden, name):
     case = Case(golden, name)
     x = Inputs(case["x"].transpose(1, 2), case["t"][None])
     with torch.no_grad():
-        _close(case.model.eval()(x).frame[:, 0], case["out_eval"])
-        _close(case.model._flow(*x.pair), case["flow"])
+        assert_near(case.model.eval()(x).frame[:, 0], case["out_eval"])
+        assert_near(case.model._flow(*x.pair), case["flow"])
     out = case.model.train()(x)
-    _close(out.frame[:, 0], case["out_train"])
+    assert_near(out.frame[:, 0], case["out_train"])
     loss = (out.frame[:, 0] - case["target"]).abs().mean()
     loss.backward()
     assert loss.item() == pytest.approx(case.arrays["l1"].item(), abs=1e-6)
@@ -168,8 +168,8 @@ def test_personal_reproduction_is_the_published_one(golden):
     case = Case(golden, "personal")
     x = Inputs(torch.stack((case["one"], case["two"]), 1), torch.tensor([[0.5]]))
     out = case.model(x)
-    _close(out.frame[:, 0], case["out"])
-    _close(out.flow[:, 0, 0], case["flow"])
+    assert_near(out.frame[:, 0], case["out"])
+    assert_near(out.flow[:, 0, 0], case["flow"])
     loss = (out.frame[:, 0] - case["target"]).abs().mean()
     loss.backward()
     assert loss.item() == pytest.approx(case.arrays["l1"].item(), abs=1e-6)
@@ -205,7 +205,7 @@ def test_any_size_and_batch_equals_stacked_singles(model):
         for f, row in zip(x.frames, t)
         for s in row
     ]
-    _close(out.frame.flatten(0, 1), torch.cat(singles), 1e-5)
+    assert_near(out.frame.flatten(0, 1), torch.cat(singles), 1e-5)
 
 
 def test_bfloat16_weights_keep_flow_in_float32(model):
@@ -271,8 +271,8 @@ def test_at_its_ends_the_time_leaves_one_frame_in_place():
         flow = model(x).flow[:, 0]
     (first, back), (forth, second) = (flows.chunk(2) for flows in moved)
     assert not first.any() and not second.any()
-    _close(forth[0], flow[0, 0])
-    _close(back[0], flow[0, 1])
+    assert_near(forth[0], flow[0, 0])
+    assert_near(back[0], flow[0, 1])
 
 
 def test_one_step_of_training_is_the_same_on_every_backend():

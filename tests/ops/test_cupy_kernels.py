@@ -58,7 +58,7 @@ def _evaluated(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Te
     return [out.detach(), *(x.grad for x in leaves)]
 
 
-def _agree(function: Callable[..., Tensor], inputs: list[Tensor]) -> None:
+def assert_agrees(function: Callable[..., Tensor], inputs: list[Tensor]) -> None:
     """Assert that value and gradients are the reference's in float64."""
     found = _evaluated(lambda *x: function(*x, backend="cupy"), inputs)
     exact = [x.double() for x in inputs]
@@ -81,31 +81,31 @@ def _sample(dilation: int = 1) -> Callable[..., Tensor]:
 @pytest.mark.parametrize("size", [(7, 31), (8, 32), (9, 33), (1, 36), (17, 4)])
 @pytest.mark.parametrize("radius", [3, 4])
 def test_tiles_end_where_the_map_ends(radius, size):
-    _agree(_correlate(radius), _randoms(*[(2, 3, *size)] * 2))
+    assert_agrees(_correlate(radius), _randoms(*[(2, 3, *size)] * 2))
 
 
 @pytest.mark.parametrize("radius", [0, 1, 2, 5, 6, 7, 8])
 def test_every_radius_that_has_tiles(radius, launched):
-    _agree(_correlate(radius), _randoms(*[(1, 9, 10, 36)] * 2))
+    assert_agrees(_correlate(radius), _randoms(*[(1, 9, 10, 36)] * 2))
     assert [name for name, _ in launched] == ["correlation", "correlation_backward"]
 
 
 @pytest.mark.parametrize("radius, dtype", [(9, torch.float32), (5, torch.float64)])
 def test_radii_beyond_the_tiles(radius, dtype, launched):
-    _agree(_correlate(radius), _randoms(*[(2, 3, 6, 11)] * 2, dtype=dtype))
+    assert_agrees(_correlate(radius), _randoms(*[(2, 3, 6, 11)] * 2, dtype=dtype))
     assert [name for name, _ in launched] == ["correlation_plain", "correlation_plain_backward"]
 
 
 @pytest.mark.parametrize("dtype", launcher.SCALARS)
 @pytest.mark.parametrize("channels", [1, 5, 6, 7, 13])
 def test_chunks_of_channels(channels, dtype):
-    _agree(_correlate(4), _randoms(*[(1, channels, 5, 12)] * 2, dtype=dtype))
+    assert_agrees(_correlate(4), _randoms(*[(1, channels, 5, 12)] * 2, dtype=dtype))
 
 
 @pytest.mark.parametrize("channels", [47, 48, 73, 101])
 def test_few_tiles_share_out_the_channels(channels, launched):
     inputs = _randoms(*[(1, channels, 3, 8)] * 2)
-    _agree(_correlate(4), inputs)
+    assert_agrees(_correlate(4), inputs)
     blocks = channels // cupy_correlation.SHARE
     joined = ["correlation_mean"] if blocks > 1 else []
     assert [n for n, _ in launched] == ["correlation", *joined, "correlation_backward"]
@@ -118,13 +118,13 @@ def test_maps_that_begin_between_fours():
     flat = _randoms((2 * 3 * 5 * 8 + 1,))[0]
     first, second = flat[1:].view(2, 3, 5, 8).unbind()
     assert first.data_ptr() % 16 and first.is_contiguous()
-    _agree(_correlate(3), [first[None], second[None]])
+    assert_agrees(_correlate(3), [first[None], second[None]])
 
 
 @pytest.mark.parametrize("radius", [4, 9])
 def test_correlation_with_wide_indices(radius, monkeypatch):
     monkeypatch.setattr(launcher, "is_wide", lambda *sizes: True)
-    _agree(_correlate(radius), _randoms(*[(2, 50, 4, 9)] * 2))
+    assert_agrees(_correlate(radius), _randoms(*[(2, 50, 4, 9)] * 2))
 
 
 def test_what_is_outside_of_a_tile_is_zero_and_not_left_from_another():
@@ -155,25 +155,25 @@ def test_no_gradient_comes_from_rows_between_the_groups(radius):
 @pytest.mark.parametrize("size", [(7, 31), (8, 32), (9, 33), (1, 1)])
 @pytest.mark.parametrize("channels", [3, 4, 5, 9])
 def test_adacof_tiles_and_groups_of_channels(channels, size):
-    _agree(_sample(), _randoms(*_taps(2, channels, *size, side=3)))
+    assert_agrees(_sample(), _randoms(*_taps(2, channels, *size, side=3)))
 
 
 @pytest.mark.parametrize("side", [1, 2, 5, 13])
 @pytest.mark.parametrize("channels", [3, 6])
 def test_adacof_of_any_side(side, channels):
-    _agree(_sample(2), _randoms(*_taps(1, channels, 3, 5, side, 2), dtype=torch.float64))
+    assert_agrees(_sample(2), _randoms(*_taps(1, channels, 3, 5, side, 2), dtype=torch.float64))
 
 
 @pytest.mark.parametrize("dtype", launcher.SCALARS)
 def test_adacof_dtypes(dtype):
     image, weight, alpha, beta = _randoms(*_taps(1, 3, 6, 7, 3), dtype=dtype)
-    _agree(_sample(), [image, weight, (alpha * 4).round() / 4, (beta * 4).round() / 4])
+    assert_agrees(_sample(), [image, weight, (alpha * 4).round() / 4, (beta * 4).round() / 4])
 
 
 @pytest.mark.parametrize("channels", [3, 6])
 def test_adacof_with_wide_indices(channels, monkeypatch):
     monkeypatch.setattr(launcher, "is_wide", lambda *sizes: True)
-    _agree(_sample(), _randoms(*_taps(2, channels, 4, 9, 3)))
+    assert_agrees(_sample(), _randoms(*_taps(2, channels, 4, 9, 3)))
 
 
 @pytest.mark.parametrize("channels", [3, 6])
@@ -181,7 +181,7 @@ def test_adacof_gradient_of_the_image_without_atomics(channels, launched):
     kept = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
-        _agree(_sample(), _randoms(*_taps(2, channels, 4, 9, 3)))
+        assert_agrees(_sample(), _randoms(*_taps(2, channels, 4, 9, 3)))
     finally:
         torch.use_deterministic_algorithms(kept)
     names = [name for name, _ in launched]
