@@ -2,7 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
+# processes that tests run in; JOBS=0 runs them in one, as a debugger wants it
+JOBS ?= auto
 ARGS ?=
+# processes that tests run in; JOBS=0 runs them in one, as a debugger wants it
+JOBS ?= auto
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -24,10 +28,10 @@ evaluate: $(STAMP)
 	$(BIN)/python evaluate.py $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m slow -n $(JOBS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 # On any CUDA machine with PyTorch and CuPy, nothing installed: make gpu-check PYTHON=python3
 gpu-check:

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # programs that tests start share the processor too
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,7 +1,9 @@
-"""Where the files that ship with the package are."""
+"""Where configuration is: that of the package, and that of projects of one's own."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from midframe.errors import UserError
@@ -18,3 +20,42 @@ def config_dir() -> Path:
         if (folder / "model").is_dir():
             return folder
     raise UserError(f"no conf/ folder beside {package}; reinstall midframe")
+
+
+def projects() -> list[Path]:
+    """Return the folders that MIDFRAME_PROJECT names: Python modules and a conf/ beside them.
+
+    What their conf/ holds is chosen by name like what the package brings, and their modules can be
+    imported: they join ``sys.path`` behind all others.
+
+    Raises:
+        UserError: for a folder without conf/.
+    """
+    folders = []
+    for word in os.environ.get("MIDFRAME_PROJECT", "").split(os.pathsep):
+        if not word:
+            continue
+        folder = Path(word).expanduser().resolve()
+        if not (folder / "conf").is_dir():
+            raise UserError(
+                f"MIDFRAME_PROJECT names {folder}, which has no folder conf; give the folder that "
+                "holds conf/model/NAME.yaml and the like"
+            )
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+        folders.append(folder)
+    return folders
+
+
+def config_dirs() -> list[Path]:
+    """Return the folders of config groups: the package's, then those of `projects`."""
+    return [config_dir(), *(folder / "conf" for folder in projects())]
+
+
+def config_files(group: str) -> dict[str, Path]:
+    """Return the choices of a config group by name, sorted; the first folder to have one counts."""
+    found: dict[str, Path] = {}
+    for folder in config_dirs():
+        for path in (folder / group).glob("[!_]*.yaml"):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))

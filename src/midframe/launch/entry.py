@@ -10,7 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, InstantiationException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from midframe.errors import UserError
 from midframe.launch import guard
 from midframe.launch.guard import USER_ERROR
-from midframe.paths import config_dir
+from midframe.paths import config_dir, projects
 
 # Without a choice of any of these, a command trains the recipe for a first run.
 _CHOICES = {"model", "data", "loss", "optimizer", "teacher", "experiment"}
@@ -41,6 +44,15 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("learns_of", learns_of, replace=True)
 
 
+class ProjectSearchPath(SearchPathPlugin):
+    """Lets the conf/ of `midframe.paths.projects` take part, behind the package's own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add the folders."""
+        for folder in projects():
+            search_path.append("midframe-project", f"file://{folder / 'conf'}")
+
+
 def run(
     config_name: str, task: Callable[[DictConfig], None], argv: Sequence[str] | None = None
 ) -> int:
@@ -58,6 +70,7 @@ def run(
     # With this set, Hydra lets exceptions through instead of printing its own report.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_resolvers()
+    Plugins.instance().register(ProjectSearchPath)
     program = sys.argv[0]
     if argv is not None:
         sys.argv = [program, *argv]

@@ -17,7 +17,7 @@ from midframe.models.base import Interpolator
 from midframe.models.flow import FlowNetwork
 from midframe.models.inference import for_inference
 from midframe.models.weights import load_weights
-from midframe.paths import config_dir
+from midframe.paths import config_files
 
 __all__ = [
     "build",
@@ -32,7 +32,7 @@ __all__ = [
 
 def list_models() -> list[str]:
     """Return the names that `create_model` takes, sorted."""
-    return sorted(path.stem for path in (config_dir() / "model").glob("[!_]*.yaml"))
+    return list(config_files("model"))
 
 
 def create_model(
@@ -129,14 +129,14 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    known = list_models()
+    known = config_files("model")
     if name not in known:
         near = get_close_matches(str(name), known, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
         raise UserError(f"there is no model {name!r}; {hint}")
-    config = yaml.safe_load((config_dir() / "model" / f"{name}.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load(known[name].read_text(encoding="utf-8"))
     if not isinstance(config, dict) or "_target_" not in (config.get("net") or {}):
-        raise UserError(f"conf/model/{name}.yaml has no net._target_: the class to build")
+        raise UserError(f"{known[name]} has no net._target_: the class to build")
     return config
 
 
