@@ -13,6 +13,7 @@ from midframe.picture import (
     colour_wheel,
     error_map,
     flow_picture,
+    flow_pictures,
     overlay,
     to_picture,
     training_grid,
@@ -74,6 +75,38 @@ def test_legend_fits_any_size(size):
 def test_flow_of_another_shape_is_refused():
     with pytest.raises(ValueError, match="H, W, 2"):
         flow_picture(np.zeros((2, 4, 4)))
+
+
+def test_flows_stand_side_by_side_each_on_its_own_scale():
+    slow, fast = np.zeros((100, 120, 2)), np.zeros((100, 120, 2))
+    slow[:, 60:, 0], fast[:, :60, 0] = 2, 50
+    both = flow_pictures([("slow", slow), ("fast", fast)])
+    strip, gap = both.shape[0] - 100, both.shape[1] - 240
+    assert 0 < strip <= 30 and 0 < gap <= 10
+    left, right = both[strip:, :120], both[strip:, 120 + gap :]
+    assert np.array_equal(left, flow_picture(slow, legend=True))
+    assert np.array_equal(right, flow_picture(fast, legend=True))
+    assert left[0, 119].tolist() == right[0, 0].tolist() == [255, 0, 0]  # each its own full colour
+    assert left[0, 0].tolist() == right[0, 119].tolist() == [255, 255, 255]
+    titles = both[:strip, :120], both[:strip, 120 + gap :]
+    assert titles[0].max() > 100 and not np.array_equal(*titles)
+
+
+@pytest.mark.parametrize("size", ["base", "large", "llarge"])
+def test_flow_and_overlay_are_those_of_upr_nets_demo(golden, size):
+    with np.load(golden(f"upr/upr_{size}.npz")) as arrays:
+        names = ("bi_flow", "png_bi_flow", "frame0", "frame1", "png_overlay")
+        flow, flows, first, second, laid = (arrays[f"demo/{name}"] for name in names)
+    fields = np.split(flow[0].transpose(1, 2, 0), 2, axis=2)
+    ours = np.concatenate([flow_picture(field) for field in fields], axis=1)
+    # pictures there are BGR; overlays are rounded there downwards, here to the nearest
+    assert np.abs(ours.astype(int) - flows[..., ::-1]).max() <= 1
+    assert np.abs(overlay(first, second).astype(int) - laid).max() <= 1
+
+
+def test_one_flow_alone_is_as_ever():
+    flow = np.random.default_rng(0).normal(size=(90, 100, 2))
+    assert np.array_equal(flow_pictures([("x", flow)]), flow_picture(flow, legend=True))
 
 
 def test_overlay_is_the_mean_without_overflow():

@@ -94,6 +94,25 @@ def flow_picture(
     return picture
 
 
+def flow_pictures(fields: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Paint flow fields side by side, each under its title, on its own scale and with its wheel.
+
+    Args:
+        fields: titles, and flow (H, W, 2) of one height. The scale of each is its own largest
+            length, as in the pictures of UPR-Net's demo.
+
+    Returns:
+        A picture; one field alone is `flow_picture` with its legend, without a title.
+    """
+    painted = [flow_picture(flow, legend=True) for _, flow in fields]
+    if len(painted) == 1:
+        return painted[0]
+    titled = [np.concatenate([label(p.shape[1], t), p]) for (t, _), p in zip(fields, painted)]
+    gap = np.full((titled[0].shape[0], _GAP, 3), _PAPER, np.uint8)
+    parts = [part for panel in titled for part in (gap, panel)]
+    return np.concatenate(parts[1:], axis=1)
+
+
 def _paint(xy: np.ndarray, largest: float) -> np.ndarray:
     wheel = colour_wheel() / 255
     radius = np.hypot(xy[..., 0], xy[..., 1]) / max(largest, 1e-6)

@@ -43,6 +43,28 @@ def test_middlebury_is_ifrnets_published_protocol():
     assert values["ifrnet_s"] == (37.24, 0.9851, 1.995)
 
 
+def _shipped(name):
+    return from_config(_node(config_dir() / "benchmark" / f"{name}.yaml"))
+
+
+def test_three_protocols_measure_middlebury_in_three_ways():
+    ifrnet, softsplat, upr = map(_shipped, ("middlebury", "middlebury_softsplat", "middlebury_upr"))
+    assert {p.family for p in (ifrnet, softsplat, upr)} == {"middlebury"}
+    assert len({p.digest() for p in (ifrnet, softsplat, upr)}) == 3
+    for other in (softsplat, upr):  # the same images, padded by the model itself
+        for key in ("layout", "subsets", "expected", "context", "times", "reduction"):
+            assert getattr(other, key) == getattr(ifrnet, key)
+        assert other.pad is None and list(other.metrics) == ["psnr", "ssim", "ie"]
+    assert (softsplat.quantisation, upr.quantisation) == ("uint8", "none")
+    assert softsplat.metrics["ssim"].options == {"variant": "skimage"}
+    assert upr.metrics["ssim"] == ifrnet.metrics["ssim"] and upr.published == ()
+    values = {row.model: dict(row.values) for row in softsplat.published}
+    assert values == {
+        "SoftSplat": {"psnr": 38.42, "ssim": 0.971, "ie": 1.81},
+        "FILM": {"psnr": 37.52, "ssim": 0.966},
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

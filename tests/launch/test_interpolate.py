@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from midframe.data.io import FloFile, ImageFile
 from midframe.errors import UserError
 from midframe.launch import interpolate
 from midframe.models.average import Average
 from midframe.models.base import Interpolator
+from midframe.picture import flow_picture
+from midframe.types import Prediction
 
 CPU = torch.device("cpu")
 
@@ -41,6 +44,8 @@ def test_factor_8_writes_a_clip_with_the_inputs_gif_overlay_and_flow(pair, tmp_p
     assert sorted(p.name for p in out.iterdir()) == [
         "between.gif",
         "flow.png",
+        "flow_0.flo",
+        "flow_1.flo",
         "frames",
         "overlay.png",
     ]
@@ -58,6 +63,72 @@ def test_factor_8_writes_a_clip_with_the_inputs_gif_overlay_and_flow(pair, tmp_p
         )
     assert "dis" in capsys.readouterr().out
     assert not list(tmp_path.glob(".*"))
+
+
+def test_both_flows_are_drawn_and_written_exactly(pair, tmp_path, capsys):
+    out = tmp_path / "out"
+    _run(*pair, "--out", out)
+    flows = [FloFile(str(out / f"flow_{i}.flo")).read() for i in (0, 1)]
+    for flow, sign in zip(flows, (-1, 1)):  # the texture moves 8 pixels to the right
+        assert flow.shape == (96, 128, 2)
+        inside = flow[20:76, 30:98]
+        assert np.abs(inside - (4.0 * sign, 0.0)).max() < 0.5
+    drawn = ImageFile(str(out / "flow.png")).read()
+    assert drawn.shape[0] > 96 and drawn.shape[1] >= 256
+    for flow, part in zip(flows, (drawn[-96:, :128], drawn[-96:, -128:])):
+        assert np.array_equal(part, flow_picture(flow, legend=True))
+    shown = capsys.readouterr().out
+    assert "flow.png" in shown and "flow_0.flo and flow_1.flo" in shown
+
+
+class Moving(Average):
+    """Provides given flow."""
+
+    def __init__(self, flow, kind):
+        super().__init__()
+        self.given = flow, kind
+
+    def forward(self, x, **hints):
+        frame = super().forward(x).frame
+        flow, kind = self.given
+        return Prediction(frame, flow=flow, flow_kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "titles"),
+    [
+        ("backward", ("flow from the middle to the first", "flow from the middle to the second")),
+        ("forward", ("flow from the first to the second", "flow from the second to the first")),
+    ],
+)
+def test_flows_are_called_what_they_are(kind, titles):
+    picture = np.zeros((8, 12, 3), np.uint8)
+    flow = torch.randn(1, 1, 2, 2, 8, 12)
+    model = Moving(flow, kind)
+    flows = interpolate.Between(model, picture, picture, interpolate.parse_times(2), CPU).flows()
+    assert tuple(title for title, _ in flows) == titles
+    for i, (_, field) in enumerate(flows):
+        assert np.array_equal(field, flow[0, 0, i].permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize("directions", [0, 1])
+def test_one_direction_or_none(pair, tmp_path, monkeypatch, capsys, directions):
+    flow = torch.randn(1, 1, 1, 2, 96, 128) if directions else None
+    monkeypatch.setattr(
+        interpolate, "_load", lambda args: (Moving(flow, "backward" if directions else None), CPU)
+    )
+    out = tmp_path / "out"
+    _run(*pair, "--out", out, "--model", "average")
+    names = {p.name for p in out.iterdir()}
+    assert names & {"flow.png", "flow_0.flo", "flow_1.flo"} == (
+        {"flow.png", "flow_0.flo"} if directions else set()
+    )
+    assert ("flow" in capsys.readouterr().out) == bool(directions)
+    if directions:
+        field = flow[0, 0, 0].permute(1, 2, 0).numpy()
+        assert np.array_equal(FloFile(str(out / "flow_0.flo")).read(), field)
+        drawn = ImageFile(str(out / "flow.png")).read()
+        assert np.array_equal(drawn, flow_picture(field, legend=True))
 
 
 def test_times_instead_of_a_factor(pair, tmp_path):

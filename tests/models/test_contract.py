@@ -85,6 +85,23 @@ def test_forward_provides_exactly_what_it_says(model):
     assert out.flow_kind in (("backward", "forward") if "flow" in given else (None,))
 
 
+@pytest.mark.parametrize("benchmark", [None, "vimeo", "snufilm_hard", "x4k", "no_such_set"])
+def test_hints_of_any_benchmark_are_hints_it_takes(model, benchmark):
+    hints = model.hints(37, 53, benchmark)
+    assert model.hints_for(37, 53, benchmark) == {**hints, **model.fixed_hints}
+    assert model.hints_for(37, 53, benchmark, other=1)["other"] == 1
+    pad = model.padding(**hints)
+    assert pad.multiple >= 1 and model.padding(**hints, other=1) == pad
+    assert model.hints(37, 53) == model.hints(37, 53, "no_such_set")
+
+
+def test_interpolate_pads_for_the_benchmarks_hints(model):
+    x = _inputs(model, 37, 53)
+    chosen = model.hints(37, 53, "snufilm_hard")
+    expected = model.interpolate(x, pad=model.padding(**chosen), **chosen).frame
+    assert torch.equal(model.interpolate(x, benchmark="snufilm_hard").frame, expected)
+
+
 @pytest.mark.parametrize("count", [1, 7])
 def test_times_are_an_axis_and_their_order_does_not_matter(model, count):
     if model.times == "half" and count > 1:

@@ -91,8 +91,8 @@ def key_names(model: Interpolator, info: Mapping[str, Any]) -> str | None:
 
 def padded(model: Interpolator, width: int, height: int) -> tuple[int, int]:
     """Return width and height of what the network gets for frames of this size."""
-    hints = {**model.hints(height, width), **model.fixed_hints}
-    left, right, top, bottom = model.padding(**hints).amounts(height, width)
+    pad = model.padding(**model.hints_for(height, width))
+    left, right, top, bottom = pad.amounts(height, width)
     return width + left + right, height + top + bottom
 
 

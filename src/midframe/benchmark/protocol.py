@@ -76,7 +76,10 @@ class Protocol:
         context: frames on each side of the gap that the images are read with.
         times: the target times; images at others are an error.
         pad: replaces the model's own padding, None leaves it.
-        hints: options of every call of the model.
+        family: of the data, by which models choose options as their papers do, such as "snufilm"
+            (see `Interpolator.hints`); empty: the name.
+        hints: options of every call of the model; they win over its own choice for the family,
+            and what the user writes for the model (``model.hints``) wins over them.
         quantisation: "uint8" rounds the prediction to grey levels before every metric.
         reduction: the overall mean is taken over "images", or over the means of "subsets".
         published: rows of papers by this protocol.
@@ -92,6 +95,7 @@ class Protocol:
     context: int = 1
     times: tuple[float, ...] = (0.5,)
     pad: Pad | None = None
+    family: str = ""
     hints: Mapping[str, Any] = field(default_factory=dict)
     quantisation: Quantisation = "none"
     reduction: Reduction = "images"
@@ -111,6 +115,7 @@ class Protocol:
                 raise UserError(
                     f"benchmark {self.name}: {key}={value} is not known; use {' or '.join(known)}"
                 )
+        object.__setattr__(self, "family", self.family or self.name)  # frozen for others
 
     @property
     def id(self) -> str:
@@ -162,6 +167,7 @@ def from_config(node: Mapping[str, Any]) -> Protocol:
         metrics=metrics,
         published=tuple(published),
         pad=pad,
+        family=node.get("family") or "",
         hints=node.get("hints") or {},
     )
     return _make(Protocol, node, name)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,12 @@ from midframe.data.io import write_image
 from midframe.data.records import Clip
 from midframe.errors import UserError
 from midframe.metrics import PerImage
-from midframe.models.base import Interpolator
+from midframe.models.base import Interpolator, Pad
 from midframe.picture import to_picture
 from midframe.types import Batch, Inputs, Prediction
 
 Predict = Callable[[Inputs], Prediction]
+Size = tuple[int, int]  # height and width
 
 
 @dataclass
@@ -36,12 +40,14 @@ class Outcome:
         rows: one per predicted image, in the order of the data.
         problems: what is missing or went wrong, one line each; a result with any is incomplete.
         reused: how many rows come from an earlier, interrupted run.
+        sizes: how many of the measured images have each size (height, width).
     """
 
     protocol: Protocol
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     reused: int = 0
+    sizes: Counter[Size] = field(default_factory=Counter)
 
     @property
     def complete(self) -> bool:
@@ -68,6 +74,10 @@ class Outcome:
 class Predictor:
     """Calls a model as a protocol asks, with its padding and hints, and waits for the device.
 
+    What somebody wrote wins over what was chosen for him, option by option: first comes the
+    model's own choice for the protocol's family and the frames' size, then the protocol's hints,
+    then those that the user wrote for the model (``model.hints``, its `fixed_hints`).
+
     Args:
         model: any `Interpolator`, on its device; see `midframe.models.inference` for bfloat16.
         protocol: gives padding, hints, and the times that the model must know.
@@ -91,6 +101,7 @@ class Predictor:
         if lacking:
             raise UserError(f"{name} needs {lacking[0]}, benchmark {protocol.name} has none")
         self.model, self.protocol = model, protocol
+        self.written = {**protocol.hints, **model.fixed_hints}
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     def __call__(self, x: Inputs) -> Prediction:
@@ -98,10 +109,35 @@ class Predictor:
         middle, context = x.frames.shape[1] // 2, self.model.context
         frames = x.frames[:, middle - context : middle + context]
         inputs = Inputs(frames, x.t)
-        out = self.model.interpolate(inputs, pad=self.protocol.pad, **self.protocol.hints)
+        pad, family = self.protocol.pad, self.protocol.family
+        out = self.model.interpolate(inputs, pad=pad, benchmark=family, **self.written)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return out
+
+    def call(self, height: int, width: int) -> tuple[dict[str, Any], Pad]:
+        """Return the hints and the padding of calls with frames of this size."""
+        hints = self.model.hints_for(height, width, self.protocol.family, **self.written)
+        return hints, self.protocol.pad or self.model.padding(**hints)
+
+    def calls(self, sizes: Mapping[Size, int]) -> list[dict[str, Any]]:
+        """Return how images were predicted, as plain data for the record.
+
+        Args:
+            sizes: how many images there are of each size, as `Outcome.sizes` tells.
+
+        Returns:
+            For each set of hints and padding: hints, pad, images, and their sizes as "640x480".
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for (height, width), count in sorted(sizes.items()):
+            hints, pad = self.call(height, width)
+            said = {"hints": hints, "pad": dataclasses.asdict(pad)}
+            key = json.dumps(said, sort_keys=True, default=str)
+            entry = found.setdefault(key, {**said, "images": 0, "sizes": []})
+            entry["images"] += count
+            entry["sizes"].append(f"{width}x{height}")
+        return list(found.values())
 
 
 def run(
@@ -138,9 +174,10 @@ def run(
     work = [(subset, clip) for subset, found in clips.items() for clip in found]
     for subset, clip in _track(work, protocol.name, progress):
         done = journal and _reusable(journal, protocol, subset, clip, images)
-        if done:
+        if done and (size := _size(clip)):
             outcome.rows += done
             outcome.reused += len(done)
+            outcome.sizes[size] += len(done)
             continue
         try:
             batch = collate([ClipDataset([clip], protocol.context)[0]], protocol.name)
@@ -150,6 +187,8 @@ def run(
         batch = batch.to(device).float()
         rows = _measure(predict, protocol, subset, batch, images)
         outcome.rows += rows
+        height, width = batch.inputs.frames.shape[-2:]
+        outcome.sizes[height, width] += len(rows)
         if journal is not None:
             journal.add(rows)
     outcome.problems += [
@@ -196,6 +235,15 @@ def _reusable(
     rows = [row for name in ids if (row := journal.find(subset, name)) is not None]
     pictures = images is None or all(_image(images, subset, name).is_file() for name in ids)
     return rows if len(rows) == len(ids) and pictures else []
+
+
+def _size(clip: Clip) -> Size | None:
+    """Return the size of a clip's frames, or None where the file is not there any more."""
+    try:
+        height, width = clip.frames[clip.inputs[0]].size()
+    except UserError:
+        return None
+    return height, width
 
 
 @torch.no_grad()

@@ -65,6 +65,7 @@ def _run_one(cfg: DictConfig, predictor: Any, root: Path, out: Path, facts: dict
             images=out / "images" if cfg.save_images else None,
             limit=cfg.limit,
         )
+        facts["calls"] = predictor.calls(outcome.sizes)
         if outcome.rows:
             report.write(out, outcome, facts)
             finished = True

@@ -1,4 +1,4 @@
-"""Put frames between two pictures: writes the frames, an animated GIF, an overlay and the flow."""
+"""Put frames between two pictures: writes the frames, an animated GIF, an overlay and the flows."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "dis"
 FRAMES, GIF, OVERLAY, FLOW = "frames", "between.gif", "overlay.png", "flow.png"
+FLOW_FILES = ("flow_0.flo", "flow_1.flo")
+# what the two directions are, by the kind of a prediction's flow
+DIRECTIONS = {
+    "backward": ("flow from the middle to the first", "flow from the middle to the second"),
+    "forward": ("flow from the first to the second", "flow from the second to the first"),
+}
 _GREATEST_FACTOR = 256
 _GIF_WIDTH = 640  # wider pictures are shrunk for the GIF
 _SECONDS = 1.0  # from the first to the second frame, in the GIF
@@ -61,10 +67,14 @@ def run(args: argparse.Namespace) -> int:
     frames = between.frames()
     for note in between.notes:
         print(note)
-    _write(args.out, [first, *frames, second], between.flow())
+    flows = between.flows()
+    _write(args.out, [first, *frames, second], flows)
     plural = "s" if len(frames) > 1 else ""
     print(f"{len(frames)} frame{plural} between, {len(frames) + 2} in all: {args.out / FRAMES}")
-    print(f"animation {args.out / GIF}, inputs {args.out / OVERLAY}, flow {args.out / FLOW}")
+    print(f"animation {args.out / GIF}, inputs {args.out / OVERLAY}")
+    if flows:
+        values = " and ".join(name for name, _ in zip(FLOW_FILES, flows))
+        print(f"flow {args.out / FLOW}, its values in {values}")
     return 0
 
 
@@ -125,14 +135,20 @@ class Between:
         predict = self._by_halves if self._bisect else self._at
         return [to_picture(predict(t)) for t in self.times]
 
-    def flow(self) -> np.ndarray | None:
-        """Return the model's flow (h, w, 2) from the middle frame to the first, or None."""
+    def flows(self) -> list[tuple[str, np.ndarray]]:
+        """Return what the model's flows for the middle are, and the flows (h, w, 2) in pixels.
+
+        Two of most models: from the middle frame to the first and to the second, or between these
+        where it warps forward. None of a model that provides no flow.
+        """
         if self._middle is None:
             self._at(Fraction(1, 2))
         assert self._middle is not None
-        if self._middle.flow is None:
-            return None
-        return self._middle.flow[0, 0, 0].float().permute(1, 2, 0).cpu().numpy()
+        flow, kind = self._middle.flow, self._middle.flow_kind
+        if flow is None:
+            return []
+        fields = flow[0, 0].float().permute(0, 2, 3, 1).cpu().numpy()
+        return list(zip(DIRECTIONS[kind or "backward"], fields))
 
     def _at(self, t: Fraction) -> Tensor:
         if t not in self._known:
@@ -227,7 +243,8 @@ def _check_out(out: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UserError(f"--out {out} is not empty; give a new folder, or add --overwrite")
-    foreign = [p.name for p in out.iterdir() if p.name not in (FRAMES, GIF, OVERLAY, FLOW)]
+    ours = (FRAMES, GIF, OVERLAY, FLOW, *FLOW_FILES)
+    foreign = [p.name for p in out.iterdir() if p.name not in ours]
     if (out / FRAMES).is_dir():
         inside = (p.name for p in (out / FRAMES).iterdir())
         foreign += [f"{FRAMES}/{n}" for n in inside if not re.fullmatch(r"\d{4}\.png", n)]
@@ -235,10 +252,12 @@ def _check_out(out: Path, overwrite: bool) -> None:
         raise UserError(f"--out {out} holds {foreign[0]}, which is not ours; give a new folder")
 
 
-def _write(out: Path, sequence: Sequence[np.ndarray], flow: np.ndarray | None) -> None:
+def _write(
+    out: Path, sequence: Sequence[np.ndarray], flows: Sequence[tuple[str, np.ndarray]]
+) -> None:
     """Write everything into a folder beside ``out`` and move it there whole."""
-    from midframe.data.io import write_image
-    from midframe.picture import flow_picture, overlay
+    from midframe.data.io import write_flow, write_image
+    from midframe.picture import flow_pictures, overlay
     from midframe.video.gif import write_gif
 
     try:
@@ -251,8 +270,10 @@ def _write(out: Path, sequence: Sequence[np.ndarray], flow: np.ndarray | None) -
             write_image(aside / FRAMES / f"{number:04d}.png", picture)
         write_gif(aside / GIF, [_for_gif(p) for p in sequence], fps=len(sequence) / _SECONDS)
         write_image(aside / OVERLAY, overlay(sequence[0], sequence[-1]))
-        if flow is not None:
-            write_image(aside / FLOW, flow_picture(flow, legend=True))
+        if flows:
+            write_image(aside / FLOW, flow_pictures(flows))
+        for name, (_, flow) in zip(FLOW_FILES, flows):
+            write_flow(aside / name, flow)
         aside.chmod(0o755)  # as mkdir makes it; mkdtemp keeps others out
         if out.is_dir():
             shutil.rmtree(out)

@@ -117,29 +117,48 @@ class Interpolator(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} provides no features; drop the feature loss term")
 
-    def hints(self, height: int, width: int) -> dict[str, Any]:
-        """Return the options that the authors use for frames of this size."""
+    def hints(self, height: int, width: int, benchmark: str | None = None) -> dict[str, Any]:
+        """Return the options that the authors use.
+
+        Args:
+            height: of the frames.
+            width: of the frames.
+            benchmark: the family of the data that is measured, such as "snufilm" or
+                "snufilm_hard", where papers choose by data set; None anywhere else.
+        """
         return {}
+
+    def hints_for(
+        self, height: int, width: int, benchmark: str | None = None, **hints: Any
+    ) -> dict[str, Any]:
+        """Return all options of a call of `interpolate` with these arguments.
+
+        What is written wins over what is chosen: ``hints`` over `fixed_hints`, and these over
+        those of `hints`, option by option.
+        """
+        return {**self.hints(height, width, benchmark), **self.fixed_hints, **hints}
 
     def padding(self, **hints: Any) -> Pad:
         """Return the padding for a call with these hints."""
         return self.pad
 
     @torch.no_grad()
-    def interpolate(self, x: Inputs, *, pad: Pad | None = None, **hints: Any) -> Prediction:
+    def interpolate(
+        self, x: Inputs, *, pad: Pad | None = None, benchmark: str | None = None, **hints: Any
+    ) -> Prediction:
         """Predict frames of any size: pad, forward, crop, clamp; in eval mode, no gradient.
 
         Args:
             x: frames (B, 2c, 3, H, W) of any size.
             pad: replaces the model's own padding, as benchmark protocols do.
-            **hints: see `forward`; `fixed_hints` and those of `hints` for this size are the
-                defaults.
+            benchmark: the family of the data that is measured: see `hints`.
+            **hints: see `forward`; `hints_for` says what stands in for those that are missing.
 
         Returns:
             A prediction at the input's size. Coarse levels and features stay on the padded grid.
         """
         height, width = x.frames.shape[-2:]
-        hints = {**self.hints(height, width), **self.fixed_hints, **hints}
+        hints = self.hints_for(height, width, benchmark, **hints)
         pad = pad or self.padding(**hints)
         was_training = self.training
         self.eval()

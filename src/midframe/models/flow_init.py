@@ -13,7 +13,7 @@ KEPT = 1.25  # makes up for what a filter loses without its mean
 
 
 @torch.no_grad()
-def start_seeing(network: nn.Module, features: nn.Module) -> None:
+def start_seeing(network: nn.Module, features: nn.Module, deviation: float = 1 / IMAGE) -> None:
     """Draw weights by He et al. (ICCV 2015), with features that tell one place from another.
 
     With PyTorch's default, and with He's alone, features are nearly the same everywhere: their mean
@@ -25,6 +25,7 @@ def start_seeing(network: nn.Module, features: nn.Module) -> None:
     Args:
         network: whose convolutions are drawn anew.
         features: its part that makes features of a frame.
+        deviation: the standard deviation of the frames that it gets.
     """
     pyramid = {id(layer) for layer in features.modules()}
     for layer in network.modules():
@@ -34,11 +35,34 @@ def start_seeing(network: nn.Module, features: nn.Module) -> None:
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
             if id(layer) in pyramid:
                 layer.weight -= layer.weight.mean((1, 2, 3), keepdim=True)
-                layer.weight *= KEPT * (IMAGE if layer.in_channels == 3 else 1.0)
+                layer.weight *= KEPT * (1 / deviation if layer.in_channels == 3 else 1.0)
             elif layer.out_channels == 2:
                 nn.init.zeros_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def draw_enlarging(network: nn.Module) -> None:
+    """Draw the layers that enlarge and change the width by He et al., biases zero.
+
+    A number of the output sums over as many of the kernel's as a stride leaves it, not over all.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.ConvTranspose2d):
+            taps = math.prod(layer.kernel_size) / math.prod(layer.stride)
+            seen = layer.in_channels / layer.groups * taps
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / (1 + SLOPE**2) / seen))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def silence(*layers: nn.Module) -> None:
+    """Let layers say zero, whatever they see."""
+    for layer in layers:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
 
 
 def _bilinear(layer: nn.ConvTranspose2d) -> None:

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
-from midframe.models.blocks import join, per_time, resize, wide
+from midframe.models.blocks import join, resize, wide
+from midframe.models.flow_init import draw_enlarging, silence, start_seeing
 from midframe.ops import correlation, splat
 from midframe.types import Inputs, Prediction
 
@@ -29,6 +30,12 @@ MOTION = (160, 128, 112, 96, 64)
 SYNTHESIS = (32, 64, 128)
 RADIUS = 4
 TRAINED_WIDTH = 448  # of Vimeo90K, at which three levels suffice
+BENCHMARKS: dict[str, dict[str, int]] = {  # published choices, by how a benchmark's family begins
+    "vimeo": {"pyr_level": 3},
+    "ucf101": {"pyr_level": 3},
+    "snufilm": {"pyr_level": 5},
+    "x4k": {"pyr_level": 7, "nr_lvl_skipped": 2},
+}
 
 
 def _conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -124,28 +131,27 @@ class SynthesisNetwork(nn.Module):
         self.pred = _conv(s0, 5)
 
     def forward(
-        self, before: Tensor | None, level: Level, flow: Tensor, t: Tensor
+        self, before: Tensor | None, level: Level, t: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Synthesise at every t; N = B * T.
+        """Synthesise one level of the frame at t.
 
         Args:
-            before: (N, 3, h, w) the frame of the level before, or None at the coarsest.
-            level: frames and features (B, ...).
-            flow: (B, 4, h, w) in pixels.
-            t: (B, T).
+            before: (B, 3, h, w) the frame of the level before, or None at the coarsest.
+            level: frames, features and flow.
+            t: (B,).
 
         Returns:
-            frame (N, 3, h, w), the weight of frame 0 (N, 1, h, w), the residual (N, 3, h, w).
+            frame (B, 3, h, w), the weight of frame 0 (B, 1, h, w), the residual (B, 3, h, w).
         """
-        times, dtype = t.shape[1], self.pred.weight.dtype
-        at = t.reshape(-1, 1, 1, 1).to(flow.dtype)
-        flows = per_time(flow, times)
-        flows = torch.cat((flows[:, :2] * at, flows[:, 2:] * (1 - at)), 1)
-        frames = tuple(per_time(frame, times) for frame in level.frames)
-        image, warped = self._warp(frames, level, flows, times)
+        dtype = self.pred.weight.dtype
+        at = t.reshape(-1, 1, 1, 1).to(level.flows[0].dtype)
+        way = torch.cat((at, at, 1 - at, 1 - at), 1)
+        flows = [flow * way for flow in level.flows]
+        image, warped = self._warp(level, flows)
         if before is None:
             before = image[0] * (1 - at) + image[1] * at
-        s0 = self.encoder_conv(join(*(x.to(dtype) for x in (before, *image, *frames, flows))))
+        seen = (before, *image, *level.frames, flows[0])
+        s0 = self.encoder_conv(join(*(x.to(dtype) for x in seen)))
         s1 = self.encoder_down1(join(s0, *warped[0]))
         s2 = self.encoder_down2(join(s1, *warped[1]))
         x = self.decoder_up1(join(s2, *warped[2]))
@@ -157,29 +163,37 @@ class SynthesisNetwork(nn.Module):
         return (merged + residual).clamp(0, 1), mask, residual
 
     @staticmethod
-    def _warp(
-        frames: tuple[Tensor, ...], level: Level, flows: Tensor, times: int
-    ) -> tuple[list[Tensor], list[list[Tensor]]]:
+    def _warp(level: Level, flows: list[Tensor]) -> tuple[list[Tensor], list[list[Tensor]]]:
         """Return both frames splatted, and per scale both features splatted."""
-        half = resize(flows, 0.5) * 0.5
-        scales = (flows, half, resize(half, 0.5) * 0.5)
         image: list[Tensor] = []
         warped: list[list[Tensor]] = [[], [], []]
         for side in (0, 1):
             part = slice(2 * side, 2 * side + 2)
-            for scale, flow in enumerate(scales):
-                feature = per_time(level.features[side][scale], times)
+            for scale, (feature, flow) in enumerate(zip(level.features[side], flows)):
                 warped[scale].append(splat(feature, flow[:, part], None, "avg", "zeroeps"))
-            image.append(splat(frames[side], flows[:, part], None, "avg", "zeroeps"))
+            image.append(splat(level.frames[side], flows[0][:, part], None, "avg", "zeroeps"))
         return image, warped
 
 
 @dataclass
 class Level:
-    """One level of the image pyramid: both frames (B, 3, h, w) and their features."""
+    """What one level of the image pyramid knows whatever the time.
+
+    Attributes:
+        frames: both, (B, 3, h, w).
+        features: of both at h, h/2 and h/4.
+        flows: 0->1 and 1->0 (B, 4, ...) at h, h/2 and h/4, each in its own pixels.
+    """
 
     frames: tuple[Tensor, Tensor]
     features: tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+    flows: tuple[Tensor, ...] = ()
+
+    def move(self, flow: Tensor) -> Level:
+        """Set the flow (B, 4, h, w), and those of the smaller scales from it."""
+        half = resize(flow, 0.5) * 0.5
+        self.flows = (flow, half, resize(half, 0.5) * 0.5)
+        return self
 
 
 class UPRNet(Interpolator):
@@ -187,6 +201,9 @@ class UPRNet(Interpolator):
 
     Args:
         size: "base", "large" or "LARGE": all widths times 1, 1.5 or 2.
+        init: "default" is PyTorch's, as published. "he" starts at no motion and at the average of
+            the frames, with features by which places can be told apart, and learns motion from
+            scratch many times sooner: see `flow_init.start_seeing`.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset(
@@ -195,7 +212,11 @@ class UPRNet(Interpolator):
     pad = Pad(16, "half", "after")
     casts: ClassVar[bool] = True
 
-    def __init__(self, size: Literal["base", "large", "LARGE"] = "base") -> None:
+    def __init__(
+        self,
+        size: Literal["base", "large", "LARGE"] = "base",
+        init: Literal["default", "he"] = "default",
+    ) -> None:
         super().__init__()
         if size not in SIZES:
             raise ValueError(f"UPR-Net has sizes {', '.join(SIZES)}, not {size!r}")
@@ -207,9 +228,22 @@ class UPRNet(Interpolator):
         self.feat_pyramid = FeaturePyramid(feature)
         self.motion_estimator = MotionEstimator(feature[-1], widths(MOTION))
         self.synthesis_network = SynthesisNetwork(feature, widths(SYNTHESIS))
+        if init == "he":
+            start_seeing(self, self.feat_pyramid)
+            draw_enlarging(self.synthesis_network)
+            silence(self.motion_estimator.conv_layer6, self.synthesis_network.pred)
+        elif init != "default":
+            raise ValueError(f"UPR-Net has init default and he, not {init!r}")
 
-    def hints(self, height: int, width: int) -> dict[str, Any]:
-        """Return the levels of the authors' demo: three at a width of 448, one more per octave."""
+    def hints(self, height: int, width: int, benchmark: str | None = None) -> dict[str, Any]:
+        """Return the published choice for a benchmark.
+
+        Elsewhere it is that of the authors' demo: three levels at a width of 448, one more per
+        octave.
+        """
+        for family, hints in BENCHMARKS.items():
+            if (benchmark or "").startswith(family):
+                return dict(hints)
         return {"pyr_level": max(math.ceil(math.log2(width / TRAINED_WIDTH) + 3), 1)}
 
     def padding(self, pyr_level: int = 3, **hints: Any) -> Pad:
@@ -237,23 +271,36 @@ class UPRNet(Interpolator):
         """
         self._check(x, pyr_level, nr_lvl_skipped)
         pair = tuple(frame.flip(1) for frame in x.pair)  # the weights are trained on BGR
-        flow = feature = frame = None
-        flows, frames = [], []
-        for number in reversed(range(nr_lvl_skipped, pyr_level)):
+        levels = self._levels(pair, pyr_level, nr_lvl_skipped)
+        # One time after the other: the finest level fills a processor with one frame, and on a CPU
+        # seven at once take twice as long as one by one, since nothing stays in its caches.
+        made = [self._synthesise(levels, t) for t in x.t.unbind(1)]
+        return self._prediction(levels, made)
+
+    def _levels(self, pair: tuple[Tensor, ...], count: int, skipped: int) -> list[Level]:
+        """Return the levels, coarsest first: all that serves every time."""
+        flow = feature = None
+        levels = []
+        for number in reversed(range(skipped, count)):
             level = self._level(pair, number)
             flow, feature = self._motion(level, flow, feature)
-            flows.insert(0, resize(flow, 4.0))
-            frame = frame if frame is None else resize(frame, 2.0)
-            frame, mask, residual = self.synthesis_network(frame, level, flows[0], x.t)
+            levels.append(level.move(resize(flow, 4.0)))
+        if skipped:
+            scale = 2.0**skipped
+            finest = resize(resize(flow, scale) * scale, 4.0)
+            levels.append(self._level(pair, 0).move(finest))
+        return levels
+
+    def _synthesise(self, levels: list[Level], t: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return the frames of all levels at t (B,), finest first, mask and residual."""
+        frames: list[Tensor] = []
+        before = None
+        for level in levels:
+            if frames:
+                before = resize(frames[0], level.frames[0].shape[-1] / frames[0].shape[-1])
+            frame, mask, residual = self.synthesis_network(before, level, t)
             frames.insert(0, frame)
-        if nr_lvl_skipped:
-            scale = 2.0**nr_lvl_skipped
-            flows.insert(0, resize(resize(flow, scale) * scale, 4.0))
-            frame, mask, residual = self.synthesis_network(
-                resize(frame, scale), self._level(pair, 0), flows[0], x.t
-            )
-            frames.insert(0, frame)
-        return self._prediction(x.t, frames, flows, mask, residual)
+        return frames, mask, residual
 
     @staticmethod
     def _check(x: Inputs, levels: int, skipped: int) -> None:
@@ -292,27 +339,24 @@ class UPRNet(Interpolator):
 
     @staticmethod
     def _prediction(
-        t: Tensor, frames: list[Tensor], flows: list[Tensor], mask: Tensor, residual: Tensor
+        levels: list[Level], made: list[tuple[list[Tensor], Tensor, Tensor]]
     ) -> Prediction:
-        batch, times = t.shape
-
-        def shaped(y: Tensor) -> Tensor:
-            return y.reshape(batch, times, *y.shape[1:])
-
-        def rgb(y: Tensor) -> Tensor:
-            return shaped(y.flip(1))
+        frames, masks, residuals = zip(*made)
+        pictures = [torch.stack(times, 1).flip(2) for times in zip(*frames)]  # RGB
 
         def shared(y: Tensor) -> Tensor:
-            return y.reshape(batch, 1, 2, 2, *y.shape[-2:]).expand(-1, times, -1, -1, -1, -1)
+            y = y.reshape(y.shape[0], 1, 2, 2, *y.shape[-2:])
+            return y.expand(-1, len(made), -1, -1, -1, -1)
 
+        flows = [shared(level.flows[0]) for level in reversed(levels)]
         return Prediction(
-            frame=rgb(frames[0]),
-            flow=shared(flows[0]),
+            frame=pictures[0],
+            flow=flows[0],
             flow_kind="forward",
-            mask=shaped(mask),
-            residual=rgb(residual),
-            frames_coarse=tuple(rgb(f) for f in frames[1:]),
-            flows_coarse=tuple(shared(f) for f in flows[1:]),
+            mask=torch.stack(masks, 1),
+            residual=torch.stack(residuals, 1).flip(2),
+            frames_coarse=tuple(pictures[1:]),
+            flows_coarse=tuple(flows[1:]),
         )
 
 
