@@ -17,6 +17,7 @@ USAGE = """usage: midframe COMMAND ...
   labels [OVERRIDES]          write flow labels: midframe labels data=vimeo teacher=liteflownet
                               teacher.weights=FILE
   models                      list the models and what is known about them
+  options [GROUP]             list every choice of every config group: midframe options experiment
   bench train|infer|data|ops  measure speed; prints JSON with ratios
   doctor [--json]             what is installed, which code runs the operators, what to mend
 
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "pack": _pack,
         "labels": _labels,
         "models": _models,
+        "options": _options,
         "bench": _bench,
         "doctor": _doctor,
     }
@@ -97,6 +99,15 @@ def _models(args: list[str]) -> int:
     from midframe.launch.models import show
 
     return entry.guarded(lambda: show(args))
+
+
+def _options(args: list[str]) -> int:
+    from midframe.launch import guard, options
+
+    parser = argparse.ArgumentParser("midframe options", description=options.__doc__)
+    options.add_arguments(parser)
+    chosen = parser.parse_args(args)
+    return guard.guarded(lambda: options.run(chosen))
 
 
 def _bench(args: list[str]) -> int:

@@ -1,12 +1,10 @@
 """The sum of terms: weights, schedules, configuration, and its messages."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 
+from midframe.engine.compose import compose, losses_of_models
 from midframe.errors import UserError
 from midframe.losses import (
     L1,
@@ -22,9 +20,9 @@ from midframe.losses import (
     WeightedSum,
 )
 from midframe.losses.structure import soft_census
+from midframe.paths import config_files
 from midframe.types import Batch, Inputs, Prediction
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 LINEAR = "{_target_: midframe.losses.Linear, start: 1, end: 0, begin_step: 10, end_step: 20}"
 
 
@@ -40,8 +38,7 @@ def example(size=32, seed=0):
 
 
 def build(*overrides):
-    with initialize_config_dir(str(CONF), version_base=None):
-        return instantiate(compose(overrides=list(overrides)).loss)
+    return instantiate(compose(overrides).loss)
 
 
 class Broken(Term):
@@ -124,36 +121,36 @@ def test_needs_are_known_without_building():
 
 
 NEED_WEIGHTS = {"softsplat_lf"}  # see test_perceptual.py
-CONFIGS = [p for p in sorted((CONF / "loss").glob("*.yaml")) if p.stem not in NEED_WEIGHTS]
+CONFIGS = [name for name in config_files("loss") if name not in NEED_WEIGHTS]
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_every_config_builds(path):
-    assert path.read_text().startswith("# ")
-    loss = build(f"+loss={path.stem}")
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_builds(name):
+    loss = build(f"loss={name}")
     assert loss.terms and loss.state_dict() == {}
 
 
 def test_every_model_has_a_loss():
-    models = {p.stem for p in (CONF / "model").glob("*.yaml")}
-    assert models <= {p.stem for p in (CONF / "loss").glob("*.yaml")}
+    for model, loss in losses_of_models().items():
+        wanted = compose([f"loss={loss}"]).loss
+        assert compose([f"model={model}"]).loss == wanted, model
 
 
 def test_command_line_changes_and_drops_terms():
-    everything = build("+loss=ifrnet_s")
+    everything = build("loss=ifrnet_s")
     assert {k: w(0) for k, w in everything.weights.items()} == {
         "charbonnier": 1,
         "census": 1,
         "geometry": 0.01,
         "distillation": 0.01,
     }
-    assert build("+loss=ifrnet", "loss.terms.geometry.weight=0").weights["geometry"](7) == 0
-    assert "geometry" not in build("+loss=ifrnet", "~loss.terms.geometry").terms
-    assert "geometry" not in build("+loss=ifrnet", "loss.terms.geometry=null").terms
-    assert build("+loss=ifrnet", "loss.terms.census.term.border=1").terms["census"].border == 1
+    assert build("loss=ifrnet", "loss.terms.geometry.weight=0").weights["geometry"](7) == 0
+    assert "geometry" not in build("loss=ifrnet", "~loss.terms.geometry").terms
+    assert "geometry" not in build("loss=ifrnet", "loss.terms.geometry=null").terms
+    assert build("loss=ifrnet", "loss.terms.census.term.border=1").terms["census"].border == 1
     more = "+loss.terms.l1={weight: 2, term: {_target_: midframe.losses.L1}}"
-    assert build("+loss=ifrnet", more).weights["l1"](0) == 2
-    faded = build("+loss=ifrnet", f"loss.terms.census.weight={LINEAR}")
+    assert build("loss=ifrnet", more).weights["l1"](0) == 2
+    faded = build("loss=ifrnet", f"loss.terms.census.weight={LINEAR}")
     assert faded.weights["census"] == Linear(1, 0, 10, 20)
 
 

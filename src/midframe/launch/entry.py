@@ -7,50 +7,21 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import hydra
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, InstantiationException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
-from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from midframe.engine.compose import register
 from midframe.errors import UserError
 from midframe.launch import guard
 from midframe.launch.guard import USER_ERROR
-from midframe.paths import config_dir, projects
+from midframe.paths import config_dir
 
 # Without a choice of any of these, a command trains the recipe for a first run.
 _CHOICES = {"model", "data", "loss", "optimizer", "teacher", "experiment"}
 FIRST = "experiment=first"
-
-
-def context_of(target: str) -> int:
-    """Return how many frames a model class reads on each side, for ``data.context``."""
-    return int(get_class(target).context)
-
-
-def learns_of(target: str, frames: Any = "frames", flow: Any = "flow") -> Any:
-    """Return one value for a model class that learns from frames, the other where from flow."""
-    return flow if get_class(target).learns == "flow" else frames
-
-
-def register_resolvers() -> None:
-    """Make ``${context_of:...}`` and ``${learns_of:...}`` available; calling it twice is fine."""
-    OmegaConf.register_new_resolver("context_of", context_of, replace=True)
-    OmegaConf.register_new_resolver("learns_of", learns_of, replace=True)
-
-
-class ProjectSearchPath(SearchPathPlugin):
-    """Lets the conf/ of `midframe.paths.projects` take part, behind the package's own."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Add the folders."""
-        for folder in projects():
-            search_path.append("midframe-project", f"file://{folder / 'conf'}")
 
 
 def run(
@@ -69,11 +40,6 @@ def run(
     """
     # With this set, Hydra lets exceptions through instead of printing its own report.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    register_resolvers()
-    Plugins.instance().register(ProjectSearchPath)
-    program = sys.argv[0]
-    if argv is not None:
-        sys.argv = [program, *argv]
 
     @functools.wraps(task)
     def job(cfg: DictConfig) -> None:
@@ -86,8 +52,17 @@ def run(
                 raise
             raise SystemExit(_fail(str(cause))) from error
 
-    main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
-    return guarded(main(job))
+    def composed() -> None:
+        register()
+        where = str(config_dir())
+        hydra.main(version_base="1.3", config_path=where, config_name=config_name)(job)()
+
+    words = sys.argv
+    try:
+        sys.argv = words if argv is None else [words[0], *argv]  # Hydra reads nothing else
+        return guarded(composed)
+    finally:
+        sys.argv = words
 
 
 def with_recipe(argv: Sequence[str] | None) -> list[str]:
