@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+if "MIDFRAME_PROJECT" not in os.environ:  # contracts hold for the examples as well
+    os.environ["MIDFRAME_PROJECT"] = str(Path(__file__).resolve().parents[1] / "examples")
 if "PYTEST_XDIST_WORKER" in os.environ:  # programs that tests start share the processor too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

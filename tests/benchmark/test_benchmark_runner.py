@@ -7,18 +7,23 @@ import importlib.util
 import json
 
 import cv2
+import fakes
 import numpy as np
 import pytest
 import torch
 import yaml
 
+from midframe import metrics
 from midframe.benchmark.journal import Journal, Row
 from midframe.benchmark.protocol import Metric, Protocol, from_config
 from midframe.benchmark.runner import Outcome, Predictor, run
+from midframe.data.io import ImageFile
+from midframe.data.layouts import middlebury
+from midframe.data.records import Clip
 from midframe.errors import UserError
 from midframe.models.average import Average
 from midframe.models.base import Interpolator, Pad
-from midframe.models.zoo import create_model
+from midframe.models.zoo import create_model, list_models
 from midframe.paths import config_dir
 from midframe.types import Prediction
 
@@ -84,6 +89,36 @@ def test_the_protocols_padding_reaches_the_model(scenes):
     assert all(edge == 0 and hints == {"scale_factor": 0.5} for _, edge, hints in seen)
 
 
+@pytest.mark.parametrize("name", list_models())
+def test_a_protocols_padding_leaves_every_model_the_sizes_it_needs(tmp_path, name):
+    """A pad for networks of multiple 16 measures those of 64 as well, and says what it did."""
+    root = fakes.middlebury(tmp_path, 1, size=(30, 50), two_folders=False)
+    protocol = dataclasses.replace(TINY, expected={"test": 1})
+    model = create_model(name)
+    if model.context > protocol.context:
+        pytest.skip("reads more frames than there are")
+    predictor = Predictor(model, protocol)
+    outcome = run(predictor, protocol, root)
+    assert outcome.complete
+    (call,) = predictor.calls(outcome.sizes)
+    multiple = call["pad"]["multiple"]
+    assert multiple % 16 == 0 and multiple % model.padding(**call["hints"]).multiple == 0
+    assert call["pad"]["mode"] == "zeros" and call["pad"]["least"] == (48, 64)
+
+
+def test_a_models_own_multiple_joins_the_protocols():
+    class Sixteen(Interpolator):
+        pad = Pad(16, "half")
+
+    class Twelve(Interpolator):
+        pad = Pad(12, "half")
+
+    canvas = Pad(16, "zeros", "after", (480, 640))
+    assert Sixteen().pad_for(canvas) == canvas  # IFRNet's numbers stay what they were
+    assert Twelve().pad_for(canvas) == dataclasses.replace(canvas, multiple=48)
+    assert Twelve().pad_for() == Twelve.pad
+
+
 def test_a_killed_run_continues_and_ends_with_the_same_rows(scenes, tmp_path):
     path = tmp_path / "journal.jsonl"
     first = Counting(stop_at=3)
@@ -137,6 +172,57 @@ def test_missing_scenes_make_the_result_incomplete(scenes):
     full = dataclasses.replace(TINY, expected={"test": 12})
     outcome = run(Counting(), full, scenes)
     assert not outcome.complete and "3 images, the protocol has 12" in outcome.problems[0]
+
+
+def test_entries_that_a_layout_leaves_out_make_a_result_without_counts_incomplete(scenes):
+    counted = dataclasses.replace(TINY, expected={})
+    outcome = run(Counting(), counted, scenes)
+    assert outcome.problems == ["test: 3 clips are there, 9 are missing"]
+    strict = dataclasses.replace(counted, layout_options={})
+    with pytest.raises(UserError, match=r"benchmark\.suites\.\w+\.protocol\.layout\.on_error=skip"):
+        run(Counting(), strict, scenes)
+
+
+def _yielding(monkeypatch, *clips):
+    """A protocol whose layout yields these clips, lazily."""
+    monkeypatch.setattr(middlebury, "made", lambda root, split, context: clips, raising=False)
+    layout = "midframe.data.layouts.middlebury.made"
+    return dataclasses.replace(TINY, layout=layout, layout_options={}, expected={})
+
+
+def test_clips_that_break_the_rules_are_named(monkeypatch):
+    frames = tuple(ImageFile(f"{i}.png") for i in range(3))
+    good = Clip("a", frames, (0, 2), (1,))
+    for clips, said in (
+        ([good, good], "two clips have this id"),
+        ([Clip("a", frames, (2, 0), (1,))], "must rise"),
+        ([Clip("a", frames, (0, 2), ())], "no frame to predict"),
+        ([Clip("a", (*frames, *frames), (0, 5), (1,))], "no time 0.2"),
+    ):
+        with pytest.raises(UserError, match=said):
+            run(Counting(), _yielding(monkeypatch, *clips), None)
+
+
+def test_a_layout_without_any_clip_says_so(monkeypatch):
+    outcome = run(Counting(), _yielding(monkeypatch), None)
+    assert not outcome.complete and "test: 0 clips are there" in outcome.problems[0]
+
+
+def test_scenes_that_need_no_files_are_measured():
+    layout = "midframe.data.layouts.synthetic.synthetic"
+    options = {"size": 32, "scenes": 2, "val_scenes": 2}
+    made = dataclasses.replace(
+        TINY, layout=layout, layout_options=options, subsets=("val",), expected={"val": 2}
+    )
+    outcome = run(Counting(), made, None)
+    assert outcome.complete and len(outcome.rows) == 2
+
+
+def test_a_metric_that_returns_no_value_per_image_is_named(scenes, monkeypatch):
+    monkeypatch.setattr(metrics.pixel, "mean_error", lambda a, b: (a - b).mean(), raising=False)
+    columns = {"mean": Metric("midframe.metrics.pixel.mean_error")}
+    with pytest.raises(UserError, match=r"mean_error returned \(\).*one value per image"):
+        run(Counting(), dataclasses.replace(TINY, metrics=columns), scenes)
 
 
 def test_a_missing_or_cut_off_file_is_named_and_the_rest_measured(scenes):

@@ -118,8 +118,59 @@ def test_a_single_video_is_split_without_sharing_frames(tmp_path):
     used, held = ({f for c in side for f in c.frames} for side in (train, val))
     assert not used & held
     assert len(val) == pytest.approx(0.25 * 38, abs=2)
-    assert min(f.offset for f in held) > max(f.offset for f in used)
     assert not {c.group for c in train} & {c.group for c in val}
+    size = 48 * 96 * 3
+    last, first = max(f.offset for f in used) // size, min(f.offset for f in held) // size
+    assert first - last - 1 >= 40 // 8  # frames that neither side sees
+
+
+@pytest.mark.parametrize("motion", [1.0, 1.5])
+def test_a_calm_video_is_split_by_the_motion_that_was_asked_for(tmp_path, motion):
+    path, cache = write_video(tmp_path / "a.mkv", _brightening(40)), tmp_path / "cache"
+    with pytest.raises(UserError, match=r"set data\.layout\.motion"):
+        clips(path, "train", cache=cache)
+    train, val = (
+        clips(path, split, cache=cache, motion=motion, val_share=0.2) for split in ("train", "val")
+    )
+    assert len(val) == pytest.approx(0.2 * 38, abs=2) and len(train) > 20
+
+
+@pytest.mark.parametrize(
+    ("gap", "stride", "share"), [(8, 1, 0.1), (4, 2, 0.1), (20, 1, 0.1), (24, 1, 0.5)]
+)
+def test_a_long_gap_leaves_both_sides_of_one_video_something(tmp_path, gap, stride, share):
+    path = _video(tmp_path / "a.mkv", 0, range(0, 240, 4))  # 60 frames
+    options = {"cache": tmp_path / "cache", "gap": gap, "stride": stride, "val_share": share}
+    train, val = (clips(path, split, **options) for split in ("train", "val"))
+    assert train and val
+    assert not {f for c in train for f in c.frames} & {f for c in val for f in c.frames}
+
+
+@pytest.mark.parametrize(("context", "gap"), [(1, 30), (2, 12)])
+def test_one_video_too_short_for_both_sides_says_what_to_do(tmp_path, context, gap):
+    path = _video(tmp_path / "a.mkv", 0, range(0, 240, 4))
+    for split in ("train", "val"):
+        with pytest.raises(UserError, match=r"too short.*second one.*layout\.gap=.*val_share=0\.1"):
+            clips(path, split, context, cache=tmp_path / "cache", gap=gap)
+
+
+def test_the_same_frames_are_held_out_for_every_model_and_gap(tmp_path):
+    path = _video(tmp_path / "a.mkv", 0, range(0, 480, 4))  # 120 frames
+    seen: tuple[set, set] = (set(), set())
+    for context, gap in ((1, 2), (2, 2), (1, 4), (1, 8)):
+        for side, split in zip(seen, ("train", "val")):
+            options = {"cache": tmp_path / "cache", "gap": gap, "val_share": 0.25}
+            side.update(f for c in clips(path, split, context, **options) for f in c.frames)
+    assert all(seen) and not seen[0] & seen[1]
+
+
+@pytest.mark.parametrize("share", [0.99, 1e-9])
+def test_however_the_names_fall_neither_side_of_several_videos_is_empty(tmp_path, share):
+    for name in ("a", "b"):
+        _video(tmp_path / f"in/{name}.mkv", ord(name))
+    options = {"cache": tmp_path / "cache", "val_share": share}
+    sides = [{c.group for c in clips(tmp_path / "in", s, **options)} for s in ("train", "val")]
+    assert [len(side) for side in sides] == [1, 1] and not sides[0] & sides[1]
 
 
 def test_whole_shots_are_held_out_of_several():
@@ -128,7 +179,7 @@ def test_whole_shots_are_held_out_of_several():
         return Shot(name, frames, tuple(range(count)), (0.0, *[10.0] * (count - 1)))
 
     shots = [shot("a", 42), shot("b", 22), shot("c", 12), shot("d", 32)]
-    train, val = hold_out(shots, 0.2)
+    train, val = hold_out(shots, 0.2, Cutting())
     assert ([s.name for s in train], [s.name for s in val]) == (["a", "c", "d"], ["b"])
     assert sum(len(cut_clips(s, 1, Cutting())) for s in val) == 20
 
@@ -226,9 +277,11 @@ def test_nothing_to_read_is_said_with_what_to_do(tmp_path, make):
         write_image(root / "cover.png", texture(0, 8, 8))
     if make == "still":
         write_video(root / "a.mkv", _brightening(9))
-    message = {"missing": "no such folder", "still": "moving frames"}.get(make, "no video")
+    message = {"missing": "no such file or folder", "still": "moving frames"}.get(make, "no video")
     with pytest.raises(UserError, match=message):
         clips(root, "train", cache=tmp_path / "cache")
+    with pytest.raises(UserError, match=r"set data\.root to a folder like\n  clips/"):
+        clips(None, "train", cache=tmp_path / "cache")
 
 
 def test_an_unreadable_video_is_named_or_left_out_and_counted(tmp_path, caplog):

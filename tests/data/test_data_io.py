@@ -1,13 +1,14 @@
 """Files: what comes back is what was written, and damage is noticed and named."""
 
 import struct
+import zlib
 
 import cv2
 import fakes
 import numpy as np
 import pytest
 
-from midframe.data.io import FloFile, ImageFile, write_bytes, write_flow, write_image
+from midframe.data.io import ImageFile, write_bytes, write_image
 from midframe.data.records import Box
 from midframe.errors import UserError
 
@@ -50,15 +51,66 @@ def test_jpeg_size_from_the_header_agrees_with_the_picture(tmp_path):
         assert source.size() == (40, 60) == source.read().shape[:2]
 
 
-def test_a_turned_jpeg_has_the_size_it_is_read_with(tmp_path):
+def exif(orientation: int, order: str = ">", kind: int = 3) -> bytes:
+    """Return a segment of a JPEG as cameras write it, with another entry before the orientation."""
+    name = {">": b"MM", "<": b"II"}[order]
+    head = name + struct.pack(f"{order}HIH", 42, 8, 2) + struct.pack(f"{order}HHII", 0x100, 4, 1, 9)
+    return segment(
+        b"Exif\0\0" + head + struct.pack(f"{order}HHIHHI", 0x112, kind, 1, orientation, 0, 0)
+    )
+
+
+def segment(data: bytes) -> bytes:
+    return b"\xff\xe1" + struct.pack(">H", len(data) + 2) + data
+
+
+XMP = segment(b"http://ns.adobe.com/xap/1.0/\0<x/>")
+
+
+@pytest.mark.parametrize(
+    "segments, turned",
+    [
+        *((exif(o, order), 5 <= o <= 8) for o in range(10) for order in "<>"),
+        (XMP, False),
+        (XMP + exif(6), True),
+        (exif(6) + XMP, True),
+        (exif(6) + exif(1), True),  # the first one counts
+        (exif(1) + exif(6), False),
+    ],
+)
+def test_a_turned_jpeg_has_the_size_it_is_read_with(tmp_path, monkeypatch, segments, turned):
     path = tmp_path / "a.jpg"
     cv2.imwrite(str(path), PICTURE)
     data = path.read_bytes()
-    tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    exif = b"Exif\0\0" + tiff
-    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    path.write_bytes(data[:2] + segments + data[2:])
     source = ImageFile(str(path))
-    assert source.size() == (60, 40) == source.read().shape[:2]
+    assert source.read().shape[:2] == ((60, 40) if turned else (40, 60))
+    size = source.read().shape[:2]
+    monkeypatch.setattr(cv2, "imdecode", None)  # the header tells
+    assert source.size() == size
+
+
+@pytest.mark.parametrize("segments", [exif(6)[:-30], segment(b"Exif\0\0XX" + bytes(40))])
+def test_a_damaged_camera_note_is_left_to_the_decoder(tmp_path, segments):
+    path = tmp_path / "a.jpg"
+    cv2.imwrite(str(path), PICTURE)
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + segment(segments[4:]) + data[2:])
+    assert ImageFile(str(path)).size() == ImageFile(str(path)).read().shape[:2]
+
+
+@pytest.mark.parametrize("side", [0, 99_999, 100_000, 2**31 - 1])
+def test_a_header_that_cannot_be_true_is_a_clear_error(tmp_path, side):
+    path = tmp_path / "a.png"
+    write_image(path, PICTURE)
+    data = path.read_bytes()
+    head = data[12:16] + struct.pack(">II", side, side) + data[24:29]
+    path.write_bytes(data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:])
+    with pytest.raises(UserError, match=r"a\.png: not a picture that can be decoded"):
+        ImageFile(str(path)).read()
+    if side != 99_999:  # which a header may say
+        with pytest.raises(UserError, match=r"a\.png: not a picture that can be decoded"):
+            ImageFile(str(path)).size()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -69,6 +121,17 @@ def test_a_cut_off_picture_is_an_error_at_every_length(tmp_path, suffix, kept):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept) if isinstance(kept, float) else kept])
     with pytest.raises(UserError, match=f"cut{suffix}"):
+        ImageFile(str(path)).read()
+
+
+def test_a_jpeg_cut_inside_its_scan_is_noticed_though_a_decoder_would_fill_it(tmp_path):
+    path = tmp_path / "a.jpg"
+    write_image(path, PICTURE)
+    data = path.read_bytes()
+    scan = data.rindex(b"\xff\xda")
+    path.write_bytes(data[: scan + (len(data) - scan) // 2])
+    assert cv2.imread(str(path)) is not None  # grey below
+    with pytest.raises(UserError, match=r"a\.jpg: the picture is cut off"):
         ImageFile(str(path)).read()
 
 
@@ -85,49 +148,23 @@ def test_other_faults_of_pictures_are_named(tmp_path):
         ImageFile(str(tmp_path / "a.png")).read(Box(0, 40, 20, 30))
 
 
-def test_flow_round_trip(tmp_path):
-    flow = np.random.default_rng(0).normal(size=(40, 60, 2)).astype(np.float32)
-    write_flow(tmp_path / "a.flo", flow)
-    source = FloFile(str(tmp_path / "a.flo"))
-    assert source.size() == (40, 60)
-    np.testing.assert_array_equal(source.read(), flow)
-    np.testing.assert_array_equal(source.read(BOX), flow[3:23, 5:35])
-    assert cv2.readOpticalFlow(str(tmp_path / "a.flo")).tolist() == flow.tolist()
-
-
-def test_real_flow(shared_data):
-    path = str(shared_data("flow/rubberwhale_10_to_11.flo"))
-    flow = FloFile(path).read()
-    np.testing.assert_array_equal(flow, cv2.readOpticalFlow(path))
-    known = np.abs(flow).max(-1) < 1e9
-    assert flow.shape == (388, 584, 2) and 0.01 < 1 - known.mean() < 0.02
-    assert np.abs(flow[known]).max() < 10
-
-
-@pytest.mark.parametrize(
-    "data, message",
-    [
-        (b"", "cut off"),
-        (b"PIEH\2\0\0\0", "cut off"),
-        (b"XXXX" + struct.pack("<ii", 2, 2) + bytes(32), "not a .flo"),
-        (b"PIEH" + struct.pack("<ii", -2, 2) + bytes(32), "not a .flo"),
-        (b"PIEH" + struct.pack("<ii", 2**30, 2**30) + bytes(32), "not a .flo"),
-        (b"PIEH" + struct.pack("<ii", 2, 2) + bytes(31), "cut off"),
-        (b"PIEH" + struct.pack("<ii", 2, 2) + bytes(33), "too long"),
-    ],
-)
-def test_damaged_flow_is_named(tmp_path, data, message):
-    (tmp_path / "bad.flo").write_bytes(data)
-    with pytest.raises(UserError, match=rf"bad\.flo: {message}"):
-        FloFile(str(tmp_path / "bad.flo")).read()
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     write_image(path, PICTURE)
     before = path.read_bytes()
     with pytest.raises(TypeError):
         write_bytes(path, None)  # type: ignore[arg-type]
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+    def half(self, data):
+        with self.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(path), "write_bytes", half)
+    with pytest.raises(OSError, match="No space"):
+        write_bytes(path, bytes(100))
+    monkeypatch.undo()
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.png"]
     with pytest.raises(UserError, match="cannot write pictures as"):
         write_image(tmp_path / "a.nothing", PICTURE)

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from midframe.data.clips import ClipDataset, collate
+from midframe.data.dataset import ClipDataset, collate
 from midframe.data.flow_files import NoMotion
 from midframe.data.io import ImageFile
 from midframe.data.layouts.flyingchairs import pairs
 from midframe.data.layouts.synthetic import synthetic
 from midframe.data.module import Data
 from midframe.data.records import Ticket
+from midframe.data.shards import open_packed
 from midframe.data.transforms import Augment
 from midframe.errors import UserError
 from midframe.ops import backwarp
+from midframe.types import known_flow
 
 ALL = {
     "resize": 0.4,
@@ -165,3 +167,32 @@ def test_a_pack_keeps_pairs_and_stores_no_motion_once(tmp_path):
     height, width = fakes.SIZE
     stored = sum(p.stat().st_size for p in (tmp_path / "pack" / "train").glob("*.bin"))
     assert stored < (4 * (2 * 3 + 4) + 2 * 4) * height * width
+
+
+def test_unknown_flow_stays_unknown_from_the_file_to_the_batch(tmp_path):
+    """Through a pack in half precision and through every augmentation: no value is made up."""
+    from midframe.data.pack import pack_clips
+
+    root = fakes.flyingchairs(tmp_path / "chairs", train=4, val=2, size=(64, 80))
+    largest = 8.0  # px, see `fakes.flyingchairs`
+    for path in root.glob("data/*.flo"):
+        data = bytearray(path.read_bytes())
+        field = np.frombuffer(data, np.float32, offset=12).reshape(64, 80, 2)
+        field[30:33, 38:42] = 1.666666752e9
+        field[10, 10, 1] = np.inf
+        path.write_bytes(data)
+    clips = pairs(root, "train")
+    pack_clips({"train": clips}, tmp_path / "pack", context=1, name="flyingchairs", root=root)
+    packed = open_packed(tmp_path / "pack", "train")
+    for old, new in zip(clips, packed):
+        one, two = old.flow[0][1].read(), new.flow[0][1].read()
+        np.testing.assert_array_equal(np.isnan(one), np.isnan(two))
+        assert np.isnan(one).sum() == 2 * 12 + 1
+    for source in (clips, packed):
+        data = ClipDataset(source, augment=Augment((48, 40), **ALL))
+        batch = collate([data[Ticket(epoch, i)] for epoch in range(6) for i in range(4)])
+        known = known_flow(batch.flow)
+        assert batch.flow.isnan().sum() > 24 * 12
+        most = torch.where(known.unsqueeze(3), batch.flow, 0).abs().max()
+        assert 0 < float(most) <= 2 * largest
+        assert known.float().mean() > 0.95

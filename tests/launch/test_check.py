@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+import yaml
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from midframe.data.module import Data
+from midframe.engine.compose import compose
+from midframe.engine.enrich import Enricher
 from midframe.errors import UserError
-from midframe.launch.check import check
-from midframe.launch.entry import register_resolvers
-from midframe.paths import config_dir
+from midframe.launch.check import check, check_labels
+from midframe.models.average import Average
+from midframe.paths import config_files
 
 
 def composed(*overrides: str) -> DictConfig:
-    register_resolvers()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose("train", list(overrides))
+    return compose(overrides)
 
 
-EXPERIMENTS = sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
+EXPERIMENTS = config_files("experiment")
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_passes(experiment: str) -> None:
-    check(composed(f"experiment={experiment}"))
+def test_every_experiment_passes(experiment: str, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pth"
+    weights.touch()
+    asks = yaml.safe_load(EXPERIMENTS[experiment].read_text()).get("weights")
+    check(composed(f"experiment={experiment}", *[f"weights={weights}"] * bool(asks)))
 
 
 @pytest.mark.parametrize("data", ["vimeo", "vimeo_septuplet", "gopro", "adobe240", "synthetic"])
@@ -50,6 +56,53 @@ def test_every_data_set_fits_ifrnet(data: str) -> None:
         (["optimizer.lr=-1"], "optimizer.lr=-1 must be a positive number"),
         (["data.global_batch=5", "trainer.accumulate_grad_batches=2"], "set data.global_batch=4"),
         (["data.context=0"], "data.context=0 gives 0"),
+        (["data.context=abc"], "data.context=abc must be a whole number"),
+        (["trainer.precision=bf61"], "trainer.precision=bf61 must be one of auto, fast,.*bf16-mix"),
+        (["trainer.strategy=nope"], "trainer.strategy=nope must be one of auto, ddp"),
+        (["trainer.accelerator=nope"], "trainer.accelerator=nope must be one of auto, gpu"),
+        (["+trainer.max_stepz=1"], "trainer has no option max_stepz; did you mean max_steps"),
+        (["+trainer.max_epochs=1"], "trainer has no option max_epochs"),
+        (["trainer.devices=x"], "trainer.devices=x must be"),
+        (["trainer.devices=0"], "trainer.devices=0 must be"),
+        (["trainer.threads=many"], "trainer.threads=many must be"),
+        (["trainer.gradient_clip_val=abc"], "gradient_clip_val=abc must be a number"),
+        (["trainer.profiler=abc"], "trainer.profiler=abc must be null, one of simple"),
+        (["epochs=abc", "trainer.max_steps=null"], "epochs=abc must be a positive number"),
+        (["channels_last=maybe"], "channels_last=maybe must be true or false"),
+        (["optimizer.betas=[2,3]"], "optimizer: Invalid beta"),
+        (["optimizer.lr_end=abc"], "optimizer: "),
+        (["+optimizer.build.rate=1"], "optimizer.build has no option rate; known: lr, betas"),
+        (["model.net.size=XL"], "ifrnet_s cannot be built.*XL"),
+        (["++model.net.sise=S"], "model ifrnet_s has no option sise; known: size, init"),
+        (["+model.hints.pyr_lvl=4"], "model ifrnet_s has no hint pyr_lvl; known: scale_factor"),
+        (["model.net._target_=midframe.models.ifrnet.Net"], "net._target_ .*ifrnet has no Net"),
+        (["model.net.size=???"], "^model.net.size must be given"),
+        (["loss.terms.census.term._target_=midframe.losses.Cencus"],
+         "loss.terms.census.term._target_ .*no Cencus; did you mean Census"),
+        (["loss.terms.census.term={_target_: pathlib.Path}"], "pathlib.Path is no Term class"),
+        (["+loss.terms.census.term.pach=3"], "loss.terms.census.term has no option pach; known: p"),
+        (["loss.terms.census.term.patch=4"], "census needs an odd patch"),
+        (["loss.terms.census.weight=abc"], "loss.terms.census must hold term"),
+        (["loss.terms.census=3"], "loss.terms.census must hold term"),
+        (["+loss.terms.x.term={_target_: midframe.losses.Against}"], "x.term needs source, term"),
+        (["loss.terms.census.weight={_target_: midframe.losses.Linear, start: 1, end: 0, "
+          "begin_step: 2, end_step: 1}"], "from step 2 to step 1"),
+        (["data.layout._target_=no.such"], "data.layout._target_ no.such not found"),
+        (["+data.layout.sise=3"], "data.layout has no option sise; known: size"),
+        (["+data.layout.root=x"], "data.layout has no option root"),
+        (["~data.layout._partial_"], "data.layout needs .*_partial_: true"),
+        (["+data.cropp=3"], "data has no option cropp"),
+        (["+data.augment.flip=1"], "data.augment.flip: no such option"),
+        (["data.workers=abc"], "data.workers=abc: give"),
+        (["data.crop=[96,96,96]"], "or two of them"),
+        (["+callbacks.best.when=1"], "callbacks.best has no option when; known: directory"),
+        (["+callbacks.mine={_target_: my.Callback}"], "no module my.*MIDFRAME_PROJECT"),
+        (["weights=no/such.pth"], "there is no weights file no/such.pth"),
+        (["model.weights=no/such.pth"], "there is no weights file no/such.pth"),
+        (["teacher=dis", "teacher.estimator.preset=slow"], "no preset 'slow'"),
+        (["teacher=pwcnet"], "teacher=pwcnet has no weights"),
+        (["teacher=dis", "+teacher.estimator.prest=fast"], "no option prest; known: preset"),
+        (["teacher.enrich=[{_target_: midframe.losses.L1}]"], "L1 is no Enricher class"),
         (["~loss.terms.charbonnier", "~loss.terms.census", "loss.terms.geometry.weight=0",
           "loss.terms.distillation.weight=0"], "no term"),
     ],
@@ -57,6 +110,109 @@ def test_every_data_set_fits_ifrnet(data: str) -> None:
 def test_mistakes_are_named(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         check(composed("data=synthetic", *overrides))
+
+
+def test_every_mistake_is_named_at_once_in_one_line() -> None:
+    with pytest.raises(UserError) as caught:
+        check(composed("data=synthetic", "trainer.devices=x", "seed=abc"))
+    assert len(str(caught.value).split("; ")) == 2 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["weights=none", "model.weights=no/such.pth"],
+        ["trainer.strategy=ddp_find_unused_parameters_true", "trainer.precision=16-mixed"],
+        ["trainer.devices=[1]", "trainer.gradient_clip_val=1", "trainer.limit_val_batches=0.5"],
+        ["trainer.max_steps=null", "epochs=0.5"],
+        ["debug=profile", "logger=wandb", "callbacks=[default,ema]"],
+        ["debug=overfit", "logger=none", "callbacks=none"],
+        ["teacher=dis"],
+        ["trainer=ddp_cpu"],
+    ],
+)
+def test_what_works_is_not_refused(overrides: list[str]) -> None:
+    check(composed("data=synthetic", *overrides))
+
+
+@pytest.mark.parametrize(
+    ("level", "crop", "multiple"), [(3, 96, 16), (5, 192, 64), (5, 96, 64), (1, 6, 4)]
+)
+def test_crops_fit_the_models_own_hints(level: int, crop: int, multiple: int) -> None:
+    cfg = composed(
+        "model=upr", "data=synthetic", f"+model.hints.pyr_level={level}", f"data.crop={crop}"
+    )
+    if crop % multiple:
+        with pytest.raises(UserError, match=f"crop {crop} is no multiple of {multiple}"):
+            check(cfg)
+    else:
+        check(cfg)
+
+
+class NeedsMotion(Average):
+    """A model with an input that no data set has."""
+
+    needs = frozenset({"motion"})
+    trainable = True
+
+
+class Sharpen(Enricher):
+    """Adds what the loss could be held against, from what nothing gives."""
+
+    needs = frozenset({"pixels"})
+    adds = frozenset({"teacher"})
+
+
+class Teach(Enricher):
+    """Adds a teacher's prediction."""
+
+    needs = frozenset({"target"})
+    adds = frozenset({"teacher"})
+
+
+def test_inputs_that_no_data_has_are_named() -> None:
+    cfg = composed("data=synthetic", "loss=l1")
+    cfg.model.net = {"_target_": f"{__name__}.NeedsMotion"}
+    with pytest.raises(UserError, match="needs motion, data=synthetic has none"):
+        check(cfg)
+
+
+def test_enrichers_give_in_order_what_terms_and_later_ones_need() -> None:
+    cfg = composed("data=synthetic", "loss=charbonnier")
+    against = {"_target_": "midframe.losses.Against", "source": "teacher"}
+    against["term"] = {"_target_": "midframe.losses.L1"}
+    cfg.loss.terms.charbonnier.term = against
+    cfg.teacher.enrich = [{"_target_": f"{__name__}.Teach"}]
+    check(cfg)
+    cfg.teacher.enrich = [{"_target_": f"{__name__}.Sharpen"}]
+    with pytest.raises(UserError, match=r"teacher.enrich\[0\]: Sharpen needs pixels"):
+        check(cfg)
+
+
+def own_loss(factor: float) -> torch.nn.Module:
+    """A loss that is no sum of terms."""
+    return torch.nn.Identity()
+
+
+def test_a_loss_of_ones_own_may_be_anything() -> None:
+    cfg = composed("data=synthetic", "loss=l1")
+    cfg.loss = {"_target_": f"{__name__}.own_loss", "factor": 1.0, "terms": 3}
+    with pytest.raises(UserError, match="loss has no option terms; known: factor"):
+        check(cfg)
+    cfg.loss = {"_target_": f"{__name__}.own_loss", "factor": 1.0}
+    check(cfg)
+
+
+def test_terms_that_need_labels_want_one_in_the_data() -> None:
+    cfg = composed("model=ifrnet_s", "data=synthetic", "data.layout.flow=false", "loss=pwcnet")
+    check(cfg)  # which clips have labels is not known before they are looked for
+    data: Data = instantiate(cfg.data)
+    with pytest.raises(UserError, match="multiscale needs flow labels.*~loss.terms.multiscale"):
+        check_labels(cfg, data)
+    for other in (["loss=pwcnet", "teacher=dis"], ["loss=ifrnet"]):  # made; used where they are
+        check_labels(composed("model=ifrnet_s", "data=synthetic", *other), data)
+    labelled = composed("model=ifrnet_s", "data=synthetic", "loss=pwcnet")
+    check_labels(labelled, instantiate(labelled.data))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from midframe.data.io import FloFile, ImageFile
+from midframe.data.flow_files import FloFile
+from midframe.data.io import ImageFile
 from midframe.errors import UserError
 from midframe.launch import interpolate
 from midframe.models.average import Average
@@ -212,8 +213,7 @@ def test_bad_input_is_refused_before_anything_is_written(pair, tmp_path, monkeyp
 
     from midframe.models import zoo
 
-    described = zoo.describe
-    monkeypatch.setattr(zoo, "describe", lambda n: {**described(n), "context": Four.context})
+    monkeypatch.setattr(zoo, "check_config", lambda config: Four)
     with pytest.raises(UserError, match="reads 4 frames"):
         _run(first, second, *out)
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from midframe.data.io import FloFile, ImageFile, write_image
-from midframe.data.layouts import vimeo
+from midframe.data.flow_files import FloFile
+from midframe.data.io import ImageFile, write_image
 from midframe.engine.teachers import DisFlow
 from midframe.errors import UserError
 from midframe.launch.labels import run, shard_of
@@ -78,7 +78,7 @@ def test_labels_are_the_estimators_and_lie_where_the_layout_looks(root: Path, ca
     assert f"{COUNT} samples labelled, 0 were there already" in (out := capsys.readouterr().out)
     assert f"labels {COUNT}/{COUNT} samples | " in out and "samples/s" in out and "min left" in out
     dis = create_dis("medium")
-    for clip in vimeo.triplets(root, "train"):
+    for clip in fakes.labelled(root):
         frames = [torch.from_numpy(frame.read()).permute(2, 0, 1) / 255 for frame in clip.frames]
         first, target, last = (grey(frame) for frame in frames)
         for source, end in zip(clip.flow[1], (first, last)):
@@ -86,16 +86,16 @@ def test_labels_are_the_estimators_and_lie_where_the_layout_looks(root: Path, ca
             np.testing.assert_array_equal(source.read(), estimate(dis, target, end))
     inner = clip.flow[1][1].read()[8:-8, 8:-8].mean((0, 1))
     np.testing.assert_allclose(inner, np.array(fakes.VELOCITY) / 2, atol=0.3)
-    assert all(not clip.flow for clip in vimeo.triplets(root, "test"))
+    assert all(not clip.flow for clip in fakes.labelled(root, "test"))
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from midframe.data import labels
+from midframe.engine import labels
 from midframe.launch.labels import run
 
-whole, written, last = labels.write_label, [], int(sys.argv[1])
+whole, written, last = labels.write_flow, [], int(sys.argv[1])
 
 def write(path, flow):
     whole(path, flow)
@@ -104,7 +104,7 @@ def write(path, flow):
         Path(path).write_bytes(Path(path).read_bytes()[:100])  # in the middle of a file
         os.kill(os.getpid(), signal.SIGKILL)
 
-labels.write_label = write
+labels.write_flow = write
 run(sys.argv[2:])
 """
 
@@ -163,7 +163,7 @@ def test_shards_together_equal_one_run(root: Path, capsys, monkeypatch: pytest.M
     monkeypatch.delenv("RANK")
     assert label(root, f"out={root / 'one'}") == 0
     assert contents(root / "flow") == contents(root / "one")
-    assert all(clip.flow for clip in vimeo.triplets(root, "train"))
+    assert all(clip.flow for clip in fakes.labelled(root))
 
 
 def test_who_has_which_shard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,6 +197,16 @@ def test_teachers_are_not_mixed(root: Path, capsys, work: dict[str, int]) -> Non
     assert work["pairs"] == 0
 
 
+def test_a_wrong_option_deletes_nothing(root: Path, capsys) -> None:
+    assert label(root) == 0
+    before = contents(root / "flow")
+    for wrong in ("workers=0", "device=gpu", "device=cuda:99", "dtype=int8", "shard=3/2"):
+        assert label(root, "teacher.estimator.preset=ultrafast", "overwrite=true", wrong) == 2
+        assert wrong in error_line(capsys)
+        assert contents(root / "flow") == before
+    assert label(root) == 0  # nor is it written down that labels of another teacher begin here
+
+
 def test_labels_of_unknown_origin_are_not_touched(tmp_path: Path, capsys) -> None:
     root = fakes.vimeo_triplets(tmp_path)
     before = contents(root / "flow")
@@ -212,10 +222,10 @@ def test_a_damaged_frame_stops_or_is_left_out(root: Path, capsys) -> None:
     assert str(bad) in error_line(capsys)
     assert label(root, "data.on_error=skip") == 0
     assert "1 left out because a frame cannot be read" in capsys.readouterr().out
-    assert [bool(c.flow) for c in vimeo.triplets(root, "train")] == [True, False] + [True] * 4
+    assert [bool(c.flow) for c in fakes.labelled(root)] == [True, False] + [True] * 4
     write_image(bad, fakes.moving(1, SIZE, seed=1))
     assert label(root) == 0
-    assert all(clip.flow for clip in vimeo.triplets(root, "train"))
+    assert all(clip.flow for clip in fakes.labelled(root))
 
 
 @pytest.mark.parametrize(
@@ -247,7 +257,7 @@ def test_network_with_weights_labels_and_is_told_from_others(root: Path, capsys)
         torch.save(net.state_dict(), paths[-1])
     command = ["teacher=pwcnet", "teacher.chunk=4", "device=cpu"]
     assert label(root, *command, f"weights={paths[1]}") == 0
-    clip = vimeo.triplets(root, "train")[-1]
+    clip = fakes.labelled(root)[-1]
     first, target, _ = (
         torch.from_numpy(frame.read()).permute(2, 0, 1)[None].float() / 255 for frame in clip.frames
     )

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.errors import UserError
-from midframe.launch.runs import identity, newest_checkpoint, open_run
+from midframe.launch.runs import identity, newest_checkpoint, open_run, read_record
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,34 @@ def test_identity_follows_what_is_learnt_and_nothing_else(tmp_path: Path) -> Non
     assert one == identity(config(tmp_path / "elsewhere", resume="never", logger={"wandb": 1}))
     assert one != identity(config(tmp_path, seed=2))
     assert one != identity(config(tmp_path, callbacks={"ema": {"decay": 0.9}}))
+
+
+@pytest.mark.parametrize(
+    ("key", "same"),
+    [
+        ("model.info", True),
+        ("data.workers", True),
+        ("expected", True),
+        ("trainer.log_every_n_steps", True),
+        ("trainer.checkpoint_every", True),
+        ("trainer.threads", True),
+        ("trainer.profiler", True),
+        ("trainer.max_steps", False),
+        ("trainer.precision", False),
+        ("trainer.devices", False),
+        ("data.crop", False),
+        ("data.val.limit", False),  # decides which checkpoint is the best
+        ("model.net.size", False),
+        ("weights", False),
+    ],
+)
+def test_identity_leaves_out_how_a_run_is_watched_and_fed(
+    tmp_path: Path, key: str, same: bool
+) -> None:
+    one, other = config(tmp_path), config(tmp_path)
+    OmegaConf.update(one, key, 1, force_add=True)
+    OmegaConf.update(other, key, 2, force_add=True)
+    assert (identity(one) == identity(other)) == same
 
 
 def test_unfinished_run_is_continued_and_finished_one_is_not(tmp_path: Path) -> None:
@@ -118,6 +146,50 @@ def test_a_finished_run_is_continued_only_with_more_steps(tmp_path: Path) -> Non
     assert more.step == 100 and more.record["metrics"] == {"val/psnr": 31.0}
 
 
+def test_a_run_killed_at_its_last_step_may_be_brought_to_its_end(tmp_path: Path) -> None:
+    first = open_run(config(tmp_path))
+    save(first.dir / "last.ckpt", 100)
+    first.release()  # killed: the record says running
+    again = open_run(config(tmp_path))
+    assert (again.dir, again.step, again.record["resumes"]) == (first.dir, 100, 1)
+    again.release()
+    with pytest.raises(UserError, match="at step 100 of 50;"):
+        open_run(config(tmp_path, resume=str(first.dir), trainer={"max_steps": 50}))
+
+
+def test_another_optimizer_is_refused_and_an_older_record_is_not(tmp_path: Path) -> None:
+    def adam(name: str) -> dict[str, object]:
+        return {"build": {"_target_": f"torch.optim.{name}", "lr": 0.1}}
+
+    first = open_run(config(tmp_path, optimizer=adam("AdamW")))
+    save(first.dir / "last.ckpt", 40)
+    continues = dict(first.record["continues"])
+    first.close("interrupted")
+    with pytest.raises(UserError, match="torch.optim.AdamW.*torch.optim.Adam'"):
+        open_run(config(tmp_path, resume=str(first.dir), optimizer=adam("Adam")))
+    older = open_run(config(tmp_path, resume=str(first.dir), optimizer=adam("AdamW")))
+    del continues["optimizer"]
+    older.save(continues=continues)
+    older.close("interrupted")
+    open_run(config(tmp_path, resume=str(first.dir), optimizer=adam("Adam"))).release()
+
+
+def test_a_directory_without_a_step_is_removed_by_who_made_it(tmp_path: Path) -> None:
+    made = open_run(config(tmp_path))
+    made.close("failed", steps=0)
+    assert not made.dir.exists()
+
+    told = open_run(config(tmp_path))
+    (told.dir / "nan_batch.pt").touch()  # something to look at
+    told.close("failed", steps=0)
+    assert read_record(told.dir)["status"] == "failed"
+    (told.dir / "nan_batch.pt").unlink()
+
+    found = open_run(config(tmp_path))
+    found.close("failed", steps=0)
+    assert found.dir == told.dir and found.dir.exists()
+
+
 def test_starting_anew_in_a_chosen_directory_keeps_the_old_checkpoint_aside(
     tmp_path: Path,
 ) -> None:
@@ -141,3 +213,4 @@ def test_record_is_json_with_versions(tmp_path: Path) -> None:
     run.close("finished")
     record = json.loads((run.dir / "run.json").read_text())
     assert record["status"] == "finished" and "torch" in record["versions"]
+    assert record["command"] == ["python", "train.py"]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from midframe.data.clips import ClipDataset
+from midframe.data.dataset import ClipDataset
 from midframe.launch import entry
 from midframe.launch.check import check
 from midframe.launch.entry import with_recipe
@@ -70,6 +70,8 @@ def test_a_run_leaves_everything_a_user_looks_for(
     overrides = shlex.split(longer)[2:]
     assert "trainer.max_steps=40" in overrides and "callbacks=[default,ema]" in overrides
     assert entry.run("train", check, overrides) == 0
+    assert record["command"][:2] == ["python", "train.py"]  # what starts it once more
+    assert record["command"][2:] == [*TINY, f"paths.runs={tmp_path}", "callbacks=[default,ema]"]
 
     # The checkpoint is what the commands that it prints take, and holds the averaged weights.
     model = create_model("ifrnet_s", weights=run / "last.ckpt")
@@ -134,6 +136,76 @@ def test_wrong_weights_leave_no_run_behind(
     assert train(tmp_path / "runs", f"weights={weights}") == 2
     assert "mis-shaped" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "mistake", ["+trainer.foo=1", "trainer.profiler=nope", "trainer.gradient_clip_val=x"]
+)
+def test_what_the_trainer_refuses_is_one_line_and_leaves_no_run_behind(
+    mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "runs", mistake) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
+    assert mistake.split("=")[0].rpartition(".")[2].split("_")[0] in line
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def last_steps(runs: Path) -> list[int]:
+    """The steps of all checkpoints, last.ckpt first."""
+    run = only_run(runs)
+    names = ("last.ckpt", "best.ckpt")
+    return [torch.load(run / x, weights_only=True)["global_step"] for x in names]
+
+
+def rows_of(runs: Path) -> dict[int, dict[str, str]]:
+    with (only_run(runs) / "metrics.csv").open() as file:
+        return {int(row["step"]): row for row in csv.DictReader(file)}
+
+
+def test_the_last_step_is_validated_and_may_be_the_best(tmp_path: Path) -> None:
+    # From the frame average every step of a rate this small is an improvement.
+    overrides = ["trainer.max_steps=3", "trainer.val_check_interval=2", "optimizer.lr=1e-5"]
+    assert train(tmp_path, *overrides) == 0
+    rows = rows_of(tmp_path)
+    values = {step: float(row["val/psnr"]) for step, row in rows.items() if row["val/psnr"]}
+    assert list(values) == [1, 2] and values[2] > values[1]
+    assert last_steps(tmp_path) == [3, 3]
+
+    # and going on from there numbers the rows as an uninterrupted run does
+    more = f"resume={only_run(tmp_path)}"
+    assert train(tmp_path, *overrides, "trainer.max_steps=4", more) == 0
+    assert list(rows_of(tmp_path)) == [0, 1, 2, 3]
+
+
+def test_a_run_killed_before_its_summary_is_finished_by_the_same_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path) == 0
+    path = only_run(tmp_path) / "run.json"
+    record = json.loads(path.read_text())
+    metrics = record.pop("metrics")
+    path.write_text(json.dumps({**record, "status": "running"}))
+    capsys.readouterr()
+
+    assert train(tmp_path) == 0
+    record = json.loads(path.read_text())
+    assert (record["status"], record["metrics"]) == ("finished", metrics)
+    assert "After 4 steps" in capsys.readouterr().out
+
+
+def test_a_resumed_run_follows_the_rate_and_decay_of_its_command(tmp_path: Path) -> None:
+    rate = ["optimizer.lr=1e-3", "optimizer.lr_end=1e-3"]
+    assert train(tmp_path, *rate) == 0
+    run = only_run(tmp_path)
+    other = ["optimizer.lr=1e-5", "optimizer.lr_end=1e-5", "optimizer.weight_decay=0.25"]
+    other += ["optimizer.betas=[0.8,0.99]", "trainer.max_steps=6", f"resume={run}"]
+    assert train(tmp_path, *other) == 0
+    rates = [float(row["train/lr"]) for row in rows_of(tmp_path).values() if row["train/lr"]]
+    assert rates == pytest.approx([1e-3] * 4 + [1e-5] * 2)
+    (state,) = torch.load(run / "last.ckpt", weights_only=True)["optimizer_states"]
+    (group,) = state["param_groups"]
+    assert group["weight_decay"] == 0.25 and tuple(group["betas"]) == (0.8, 0.99)
+    assert {int(x["step"]) for x in state["state"].values()} == {6}, "the moments are kept"
 
 
 def test_a_command_without_choices_runs_the_first_recipe() -> None:

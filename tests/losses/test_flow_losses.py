@@ -139,3 +139,53 @@ def test_flow_between_the_frames_is_refused(term):
     pred.flow_kind = "forward"
     with pytest.raises(UserError, match="between the frames"):
         term()(pred, batch, None)
+
+
+UNKNOWN = [float("nan"), float("inf"), 1.7e9, -2e9]
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN)
+@pytest.mark.parametrize("term", [FlowDistillation, FlowSupervision, lambda: FlowSupervision("l1")])
+def test_unknown_pixels_do_not_count(term, unknown):
+    """A block of 8x8, a pixel of the coarsest level: the rest alone gives the same value."""
+    pred, batch = predicted(offset=1.0)
+    batch.flow = batch.flow + 0.3 * torch.randn(batch.flow.shape)  # all pixels count differently
+    rows = slice(8, None)
+    rest = Batch(batch.inputs, flow=batch.flow[..., rows, :])
+    levels = [x.detach()[..., x.shape[-2] // 4 :, :] for x in (pred.flow, *pred.flows_coarse)]
+    expected = term()(
+        Prediction(pred.frame, levels[0], "backward", flows_coarse=tuple(levels[1:])), rest, None
+    )
+    batch.flow[..., 0, :8, :] = unknown  # one component suffices
+    value = term()(pred, batch, None)
+    torch.testing.assert_close(value, expected, rtol=1e-4, atol=0)
+    value.backward()
+    for level in (pred.flow, *pred.flows_coarse):
+        if level.grad is not None:
+            assert level.grad.isfinite().all() and level.grad.any()
+            assert not level.grad[..., : level.shape[-2] // 4 - 1, :].any()
+
+
+def test_a_coarse_pixel_is_held_against_its_known_pixels_and_counts_by_their_share():
+    pred, batch = predicted(batch=1, times=1)
+    label = torch.zeros(1, 1, 2, 2, 32, 32)
+    label[..., :4, :] = 3.0
+    label[..., 4:, :] = float("nan")  # half of the first coarse row, and all of the others
+    batch.flow = label
+    coarse = torch.zeros(1, 1, 2, 2, 4, 4)
+    pred = Prediction(pred.frame, torch.zeros_like(label), "backward", flows_coarse=(coarse,))
+    value = FlowSupervision("l1", level_weights=[0, 1])(pred, batch, None)
+    assert float(value) == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_sample_without_a_known_pixel_does_not_count(term):
+    pred, batch = predicted(offset=1.0)
+    alone = Batch(batch.inputs, flow=batch.flow[:1].clone())
+    expected = term()(pred.map(lambda x: x[:1]), alone, None)
+    batch.flow[1:] = float("nan")
+    torch.testing.assert_close(term()(pred, batch, None), expected)
+    batch.flow[:] = float("nan")
+    value = term()(pred, batch, None)
+    value.backward()
+    assert float(value.detach()) == 0.0 and not pred.flows_coarse[0].grad.any()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from midframe.errors import UserError
-from midframe.losses.flow import MultiScaleEPE
+from midframe.losses import MultiScaleEPE
 from midframe.types import Batch, Inputs, Prediction, SampleMeta
 
 ALPHAS = (0.005, 0.01, 0.02, 0.08, 0.32)
@@ -150,3 +150,9 @@ def test_misuse_is_told():
     for options in ({"norm": "l3"}, {"reduction": "max"}, {"q": 0.4}, {"q": 2}, {"alphas": [0]}):
         with pytest.raises(UserError):
             MultiScaleEPE(**options)
+
+
+def test_configs_of_earlier_runs_still_find_it():
+    from midframe.losses import flow
+
+    assert flow.MultiScaleEPE is MultiScaleEPE

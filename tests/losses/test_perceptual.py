@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 
 from midframe.errors import UserError
 from midframe.losses import VGGFeatures, WeightedSum
-from midframe.losses.perceptual import FILE
+from midframe.losses.vgg import FILE
 from midframe.paths import config_dir
 from midframe.types import Batch, Inputs, Prediction
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 
 from midframe import create_model, load_weights
 from midframe.errors import UserError
-from midframe.models.weights import read_checkpoint, sha256_of
+from midframe.models.weights import BEST, LAST, chosen_weights, read_checkpoint, sha256_of
 
 
 @pytest.fixture
@@ -148,6 +149,40 @@ def test_unreadable_files_are_named(state, tmp_path, damage):
         create_model("ifrnet_s", weights=path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "own", "chosen"),
+    [
+        (None, None, None),
+        (None, "own.pth", "own.pth"),
+        ("", "own.pth", "own.pth"),
+        (None, "none", None),
+        ("given.pth", None, "given.pth"),
+        ("given.pth", "own.pth", "given.pth"),
+        ("none", "own.pth", None),
+        (Path("given.pth"), "none", "given.pth"),
+    ],
+)
+def test_a_commands_weights_win_over_the_models(option, own, chosen):
+    found = chosen_weights(option, {"weights": own})
+    assert found == (None if chosen is None else Path(chosen))
+    assert own is not None or chosen_weights(option, {}) == found
+
+
+def test_a_run_directory_stands_for_its_best_weights(tmp_path):
+    for name in (LAST, BEST):
+        (tmp_path / name).touch()
+        assert chosen_weights(str(tmp_path), {}) == tmp_path / name
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no best.ckpt or last.ckpt in this folder"):
+        chosen_weights(str(tmp_path / "empty"), {})
+
+
+@pytest.mark.parametrize("nothing", ["none", ""])
+def test_no_weights_cannot_be_loaded(donor, nothing):
+    with pytest.raises(UserError, match="no weights to load"):
+        load_weights(donor, nothing)
 
 
 @pytest.mark.parametrize("content", [torch.ones(3), [1, 2], {"epoch": 3}, {"a": 1, "b": "x"}])

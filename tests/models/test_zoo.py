@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,25 +12,146 @@ import yaml
 import midframe
 from midframe.errors import UserError
 from midframe.models import zoo
-from midframe.paths import config_dir
+from midframe.paths import config_dir, config_files
+
+KEYS = {"name", "net", "weights", "hints", "loss", "info"}
 
 
 def test_every_yaml_is_a_complete_model_named_after_its_file():
-    names = midframe.list_models()
-    assert {"ifrnet_s", "ifrnet", "ifrnet_l", "average", "dis"} <= set(names)
-    for name in names:
-        text = (config_dir() / "model" / f"{name}.yaml").read_text()
+    assert {"ifrnet_s", "ifrnet", "ifrnet_l", "average", "dis"} <= set(midframe.list_models())
+    for name, path in config_files("model").items():
+        text = path.read_text()
         config = yaml.safe_load(text)
         assert text.startswith("# ")
         assert config["name"] == name
-        assert set(config) == {"name", "net", "weights", "hints", "info"}
-        assert config["weights"] is None
+        assert {"name", "net"} <= set(config) <= KEYS
+        assert config.get("weights") is None
         facts = midframe.describe(name)
-        count = sum(p.numel() for p in midframe.create_model(name).parameters())
-        assert facts["parameters"] == count
-        assert {"paper", "licence", "official_weights", "context", "times"} <= set(facts)
-        cls = type(midframe.create_model(name))
-        assert (facts["context"], facts["trainable"]) == (cls.context, cls.trainable)
+        model = midframe.create_model(name)
+        assert facts["parameters"] == sum(p.numel() for p in model.parameters())
+        assert not {"context", "times"} & set(config.get("info") or {})  # the class says it
+        assert (facts["context"], facts["times"]) == (model.context, model.times)
+        assert facts["trainable"] == model.trainable
+
+
+def test_published_models_say_where_they_come_from():
+    for path in (config_dir() / "model").glob("*.yaml"):
+        facts = midframe.describe(path.stem)
+        assert {"paper", "licence", "official_weights"} <= set(facts)
+
+
+TINY = """
+class Tiny(Interpolator):
+    def __init__(self, start=0.5):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([float(start)]))
+        if start == 7:
+            self.weight.data.tolist()
+
+    def forward(self, x, gain=1.0, **hints):
+        first, second = (frame[:, None] for frame in x.pair)
+        return Prediction(self.weight * gain * (first + second) + 0 * x.t[..., None, None, None])
+
+
+class Tinier(Tiny):
+    def forward(self, x, bias=0.0, **hints):
+        out = super().forward(x, **hints)
+        out.frame = out.frame + bias
+        return out
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder of one's own; returns how a model's yaml is put into it."""
+    head = "import torch\nfrom midframe.models.base import Interpolator\n"
+    head += "from midframe.types import Prediction\n"
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "tiny_of_a_test.py").write_text(head + TINY)
+    monkeypatch.setenv("MIDFRAME_PROJECT", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "tiny_of_a_test", raising=False)
+
+    def write(name, text):
+        (tmp_path / "conf" / "model" / f"{name}.yaml").write_text(text)
+
+    return write
+
+
+def test_a_name_and_a_net_are_a_model(project):
+    project("tiny", "name: tiny\nnet: {_target_: tiny_of_a_test.Tiny}\nloss: l1\n")
+    assert "tiny" in midframe.list_models()
+    facts = midframe.describe("tiny")
+    assert (facts["parameters"], facts["times"], facts["context"]) == (1, "any", 1)
+    assert facts["weights"] is None and facts["hints"] == {}
+    assert "loss" not in facts
+    frames = torch.rand(1, 2, 3, 8, 8)
+    model = midframe.create_model("tiny", start=0.25)
+    out = model.interpolate(midframe.Inputs(frames, torch.tensor([[0.5]])))
+    torch.testing.assert_close(out.frame[:, 0], frames.sum(1) / 4)
+
+
+def test_what_a_yaml_says_about_context_and_times_does_not_count(project):
+    project(
+        "tiny",
+        "net: {_target_: tiny_of_a_test.Tiny, start: 7}\n"
+        "info: {context: 2, times: half, paper: mine}\n",
+    )
+    facts = midframe.describe("tiny")
+    assert (facts["name"], facts["context"], facts["times"]) == ("tiny", 1, "any")
+    assert facts["paper"] == "mine" and facts["parameters"] == 1
+
+
+def test_hints_of_a_yaml_are_some_that_forward_names(project):
+    net = "net: {_target_: tiny_of_a_test.%s}\nhints: {%s}\n"
+    project("tiny", net % ("Tiny", "gain: 0.0"))
+    x = midframe.Inputs(torch.rand(1, 2, 3, 8, 8), torch.tensor([[0.5]]))
+    assert (midframe.create_model("tiny").interpolate(x).frame == 0).all()
+    project("tiny", net % ("Tinier", "gain: 0.0, bias: 0.25"))
+    assert (midframe.create_model("tiny").interpolate(x).frame == 0.25).all()
+    project("tiny", net % ("Tiny", "gain: 0.0, bias: 0.25"))
+    with pytest.raises(UserError, match="model tiny has no hint bias; known: gain"):
+        midframe.create_model("tiny")
+    with pytest.raises(UserError, match="no hint bias"):
+        midframe.describe("tiny")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("net: {}", "net._target_"),
+        ("[1, 2]", "net._target_"),
+        ("name: {", "tiny.yaml is no yaml"),
+        ("net: {_target_: tiny_of_a_test.Tony}", "no Tony; did you mean Tiny"),
+        ("net: {_target_: tiny_of_a_test}", "tiny_of_a_test"),
+    ],
+)
+def test_a_broken_yaml_is_told_to_who_asks_for_it_only(project, text, words):
+    project("tiny", text)
+    with pytest.raises(UserError, match=words) as caught:
+        midframe.create_model("tiny")
+    assert "\n" not in str(caught.value)
+    assert set(zoo.list_flow_networks()) == {"pwcnet", "liteflownet"}
+    with pytest.raises(UserError, match="average is no flow network; .*liteflownet, pwcnet"):
+        midframe.create_flow("average")
+
+
+def test_an_empty_model_has_the_attributes_and_no_values():
+    config = zoo.config_of("softsplat_personal")
+    full, empty = zoo.build(config), zoo.build_empty({**config, "weights": "no/such.pth"})
+    assert {p.device.type for p in empty.parameters()} == {"meta"}
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (full, empty)]
+    assert shapes[0] == shapes[1]
+    config["net"]["grid_only"] = True
+    assert (full.times, zoo.build_empty(config).times) == ("any", "half")
+
+
+def test_weights_none_leaves_a_model_untrained(tmp_path):
+    config = {**zoo.config_of("ifrnet_s"), "weights": "none"}
+    zoo.build(config)
+    midframe.create_model("ifrnet_s", weights="none")
+    with pytest.raises(UserError, match="no weights file"):
+        zoo.build({**config, "weights": str(tmp_path / "x.pth")})
 
 
 def test_options_replace_the_yamls():

@@ -15,12 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import midframe.metrics
 from midframe.benchmark.journal import Journal, Row
 from midframe.benchmark.protocol import Protocol
-from midframe.data.clips import ClipDataset, UnreadableClip, collate
+from midframe.data.dataset import ClipDataset, UnreadableClip, collate
 from midframe.data.io import write_image
-from midframe.data.records import Clip
+from midframe.data.records import Clip, PartialClips, check_clips
 from midframe.errors import UserError
 from midframe.metrics import PerImage
 from midframe.models.base import Interpolator, Pad
@@ -118,7 +117,7 @@ class Predictor:
     def call(self, height: int, width: int) -> tuple[dict[str, Any], Pad]:
         """Return the hints and the padding of calls with frames of this size."""
         hints = self.model.hints_for(height, width, self.protocol.family, **self.written)
-        return hints, self.protocol.pad or self.model.padding(**hints)
+        return hints, self.model.pad_for(self.protocol.pad, **hints)
 
     def calls(self, sizes: Mapping[Size, int]) -> list[dict[str, Any]]:
         """Return how images were predicted, as plain data for the record.
@@ -143,7 +142,7 @@ class Predictor:
 def run(
     predict: Predict,
     protocol: Protocol,
-    root: Path,
+    root: Path | None,
     *,
     device: torch.device | str = "cpu",
     journal: Journal | None = None,
@@ -156,7 +155,7 @@ def run(
     Args:
         predict: any callable from inputs to a prediction, such as a `Predictor`.
         protocol: what to do.
-        root: folder of the data.
+        root: folder of the data; None for layouts that need no files.
         device: where inputs go.
         journal: rows are added as they are done and those that it has are not measured again.
         images: a folder to which every prediction is written as <subset>/<id>.png.
@@ -167,9 +166,9 @@ def run(
         UserError: if the data is not there or is not what the protocol says.
     """
     clips = {subset: _clips(protocol, root, subset) for subset in protocol.subsets}
-    outcome = Outcome(protocol, problems=list(_counts(protocol, clips)))
+    outcome = Outcome(protocol, problems=list(_lacks(protocol, clips)))
     if limit is not None:
-        clips = {subset: found[:limit] for subset, found in clips.items()}
+        clips = {subset: PartialClips(found[:limit]) for subset, found in clips.items()}
         outcome.problems.append(f"limited to {limit} of every subset")
     work = [(subset, clip) for subset, found in clips.items() for clip in found]
     for subset, clip in _track(work, protocol.name, progress):
@@ -199,28 +198,46 @@ def run(
     return outcome
 
 
-def _clips(protocol: Protocol, root: Path, subset: str) -> list[Clip]:
-    layout, tree = protocol.find_layout()
-    if not root.is_dir():
-        expected = f" to a folder like\n{tree}" if tree else ""
-        what = f"benchmark {protocol.name}: there is no folder {root}"
-        raise UserError(f"{what}; set benchmark.root=DIR{expected}")
+def _clips(protocol: Protocol, root: Path | None, subset: str) -> PartialClips:
+    """Return what the layout yields, looked over, and how much of its list is missing."""
+    if root is not None and root.exists() and not root.is_dir():
+        raise UserError(f"benchmark.root={root} is no folder")
+    layout = protocol.find_layout()
     try:
-        clips = layout(root, subset, protocol.context)
-    except UserError as error:  # layouts speak of training data
-        raise UserError(str(error).replace("data.root", "benchmark.root")) from error
+        found = layout(root, subset, protocol.context)
+        clips = PartialClips(found, getattr(found, "missing", 0))
+        check_clips(clips, protocol.context, protocol.name)
+    except UserError as error:
+        raise UserError(_in_words_of(protocol, str(error))) from error
     for clip in clips:
+        if not clip.targets:
+            raise UserError(f"benchmark {protocol.id}: clip {clip.id} has no frame to predict")
         for t in (clip.time(i) for i in clip.targets):
             if not any(math.isclose(t, known, abs_tol=1e-6) for known in protocol.times):
                 raise UserError(f"benchmark {protocol.id} has no time {t:.4g}, clip {clip.id} has")
     return clips
 
 
-def _counts(protocol: Protocol, clips: dict[str, list[Clip]]) -> Iterator[str]:
+def _in_words_of(protocol: Protocol, message: str) -> str:
+    """Name an option of a layout, which speaks of training data, as a benchmark's is written."""
+    option = f"++benchmark.suites.{protocol.name}.protocol.layout."
+    for said, here in (
+        ("data.root", "benchmark.root=DIR"),
+        ("data.on_error", f"{option}on_error"),
+        ("data.layout.", option),
+    ):
+        message = message.replace(said, here)
+    return message
+
+
+def _lacks(protocol: Protocol, clips: dict[str, PartialClips]) -> Iterator[str]:
     for subset, found in clips.items():
         count, expected = sum(len(c.targets) for c in found), protocol.expected.get(subset)
-        if expected is not None and count != expected:
-            yield f"{subset}: {count} images, the protocol has {expected}"
+        if expected is not None:
+            if count != expected:
+                yield f"{subset}: {count} images, the protocol has {expected}"
+        elif found.missing or not found:
+            yield f"{subset}: {len(found)} clips are there, {found.missing or 'all'} are missing"
 
 
 def _keys(protocol: Protocol, clip_id: str, times: list[float]) -> list[str]:
@@ -268,10 +285,17 @@ def _measure(
 
 
 def _columns(protocol: Protocol, frames: Tensor, target: Tensor) -> dict[str, list[float]]:
-    return {
-        name: getattr(midframe.metrics, m.function)(frames, target, **m.options).tolist()
-        for name, m in protocol.metrics.items()
-    }
+    columns = {}
+    for name, metric in protocol.metrics.items():
+        values = metric.find()(frames, target, **metric.options)
+        if not isinstance(values, Tensor) or values.shape != (len(frames),):
+            shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise UserError(
+                f"benchmark {protocol.name}: metric {metric.function} returned {shape} for "
+                f"{len(frames)} images; it must return one value per image, ({len(frames)},)"
+            )
+        columns[name] = values.tolist()
+    return columns
 
 
 def _image(images: Path, subset: str, name: str) -> Path:

@@ -1,14 +1,13 @@
-"""Pictures and flow fields in files: reading whole or in part, and writing without half files."""
+"""Pictures in files: reading whole or in part, and writing without half files."""
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -17,10 +16,10 @@ from midframe.errors import UserError
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
+_EXIF = b"Exif\0\0"
 _GAP = rb"(?:\s|#[^\n]*\n)+"
 _PPM = re.compile(rb"P6" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,5})\s")
 _HEAD = 1024  # bytes in which a PPM's header, comments included, must lie
-_FLO = struct.Struct("<4sii")
 LARGEST = 100_000  # pixels on a side; beyond it a header is not believed
 
 
@@ -32,60 +31,16 @@ class ImageFile:
 
     def size(self) -> tuple[int, int]:
         """Return (height, width); PNG, JPEG and PPM from the header, others by decoding."""
-        return header_size(self.path) or _decode(self.path).shape[:2]
+        return header_size(self.path) or _read_rgb(self.path).shape[:2]
 
     def read(self, box: Box | None = None) -> np.ndarray:
         """Return (h, w, 3) uint8 RGB; raises `UserError` for a missing, cut off or foreign file."""
-        picture = _decode(self.path)
+        picture = _read_rgb(self.path)
         if box is None:
             return picture
         check_box(box, picture.shape[:2], self.path)
         # a copy: a view would keep the whole picture in memory
         return cut(picture, box).copy()
-
-
-@dataclass(frozen=True, slots=True)
-class FloFile:
-    """A flow field in the Middlebury .flo format: (h, w, 2) float32, x then y, in pixels.
-
-    Values above 1e9 mark unknown flow in that format and are returned as they are.
-    """
-
-    path: str
-
-    def size(self) -> tuple[int, int]:
-        """Return (height, width) from the header, after checking the file's length against it."""
-        try:
-            with Path(self.path).open("rb") as file:
-                head = file.read(_FLO.size)
-                length = os.fstat(file.fileno()).st_size
-        except OSError as error:
-            raise unreadable(self.path, error) from error
-        if len(head) < _FLO.size:
-            raise UserError(f"{self.path}: cut off, it has {length} bytes; write it again")
-        magic, width, height = _FLO.unpack(head)
-        if magic != b"PIEH" or not (0 < width < LARGEST and 0 < height < LARGEST):
-            raise UserError(
-                f"{self.path}: not a .flo file (it does not begin with PIEH and a size)"
-            )
-        expected = _FLO.size + 8 * width * height
-        if length != expected:
-            what = "cut off" if length < expected else "too long"
-            raise UserError(
-                f"{self.path}: {what}, {width}x{height} flow takes {expected} bytes and it has "
-                f"{length}; write it again"
-            )
-        return height, width
-
-    def read(self, box: Box | None = None) -> np.ndarray:
-        """Return (h, w, 2) float32; only the rows of ``box`` are read."""
-        height, width = self.size()
-        box = box or Box(0, 0, height, width)
-        check_box(box, (height, width), self.path)
-        start = _FLO.size + 8 * width * box.top
-        rows = np.fromfile(self.path, "<f4", count=2 * width * box.height, offset=start)
-        rows = rows.reshape(box.height, width, 2)
-        return np.ascontiguousarray(rows[:, box.left : box.left + box.width], dtype=np.float32)
 
 
 def cut(picture: np.ndarray, box: Box) -> np.ndarray:
@@ -132,14 +87,6 @@ def write_image(path: str | Path, picture: np.ndarray) -> None:
     write_bytes(path, data.tobytes())
 
 
-def write_flow(path: str | Path, flow: np.ndarray) -> None:
-    """Write (h, w, 2) float32 flow in pixels as a .flo file."""
-    if flow.ndim != 3 or flow.shape[2] != 2:
-        raise ValueError(f"write_flow takes (h, w, 2), got {flow.shape}")
-    head = _FLO.pack(b"PIEH", flow.shape[1], flow.shape[0])
-    write_bytes(path, head + np.ascontiguousarray(flow, dtype="<f4").tobytes())
-
-
 def unreadable(path: str, error: OSError) -> UserError:
     """Return the error for the person of a file that cannot be opened or read."""
     if isinstance(error, FileNotFoundError):
@@ -147,7 +94,14 @@ def unreadable(path: str, error: OSError) -> UserError:
     return UserError(f"{path}: cannot be read ({error.strerror or error})")
 
 
-def _decode(path: str) -> np.ndarray:
+def decode(path: str, flags: int) -> np.ndarray | None:
+    """Return a picture as OpenCV decodes it by these flags, B before G before R.
+
+    None stands for a file that is no picture, or says of itself to be too large to be decoded.
+
+    Raises:
+        UserError: if the file is missing, cannot be read, or is cut off.
+    """
     import cv2
 
     try:
@@ -155,15 +109,25 @@ def _decode(path: str) -> np.ndarray:
     except OSError as error:
         raise unreadable(path, error) from error
     # some decoders fill what is missing with grey, so the end is looked for first
-    if not data or is_cut_off(data):
+    if not data or _is_cut_off(data):
         raise UserError(f"{path}: the picture is cut off after {len(data)} bytes; copy it again")
-    picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+    return picture
+
+
+def _read_rgb(path: str) -> np.ndarray:
+    import cv2
+
+    picture = decode(path, cv2.IMREAD_COLOR)
     if picture is None:
         raise UserError(f"{path}: not a picture that can be decoded (damaged, or another format)")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
-def is_cut_off(data: bytes) -> bool:
+def _is_cut_off(data: bytes) -> bool:
     """Whether a PNG, JPEG or PPM ends too soon; of other formats it is not known."""
     if data.startswith(_PNG):
         at = len(_PNG)
@@ -186,30 +150,57 @@ def is_cut_off(data: bytes) -> bool:
 
 
 def header_size(path: str) -> tuple[int, int] | None:
-    """Return (height, width) from the header of a PNG, JPEG or PPM; None of other pictures."""
+    """Return (height, width) from the header of a PNG, JPEG or PPM as it will be decoded.
+
+    None stands for other formats, and for headers that cannot be believed.
+    """
     try:
         with Path(path).open("rb") as file:
-            head = file.read(24)
-            if head.startswith(_PNG) and head[12:16] == b"IHDR" and len(head) == 24:
-                width, height = struct.unpack(">II", head[16:24])
-                return height, width
-            if head.startswith(_JPEG):
-                return _jpeg_size(head + file.read(1 << 18))
-            if head.startswith(b"P6") and (ppm := _PPM.match(head + file.read(_HEAD))):
-                return int(ppm[2]), int(ppm[1])
+            size = _header_size(file)
     except OSError as error:
         raise unreadable(path, error) from error
+    return size if size is not None and 0 < min(size) <= max(size) < LARGEST else None
+
+
+def _header_size(file: BinaryIO) -> tuple[int, int] | None:
+    head = file.read(24)
+    if head.startswith(_PNG) and head[12:16] == b"IHDR" and len(head) == 24:
+        width, height = struct.unpack(">II", head[16:24])
+        return height, width
+    if head.startswith(_JPEG):
+        return _jpeg_size(head + file.read(1 << 18))
+    if head.startswith(b"P6") and (ppm := _PPM.match(head + file.read(_HEAD))):
+        return int(ppm[2]), int(ppm[1])
     return None
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    at = 2
+    at, turned = 2, None
     while at + 9 <= len(data) and data[at] == 0xFF:
         kind = data[at + 1]
-        if kind == 0xE1:
-            return None  # Exif may turn the picture: let the decoder say
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 5)
-            return height, width
-        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+            return (width, height) if turned else (height, width)
+        end = at + 2 + struct.unpack_from(">H", data, at + 2)[0]
+        if kind == 0xE1 and data.startswith(_EXIF, at + 4) and turned is None:
+            try:
+                turned = _is_turned(data[at + 4 + len(_EXIF) : end])
+            except (struct.error, KeyError):
+                return None  # let the decoder say
+        at = end
     return None
+
+
+def _is_turned(exif: bytes) -> bool:
+    """Whether a camera's note (a TIFF header and its first directory) lays a picture on its side.
+
+    Source: Exif 2.32, section 4.6.4, tag 0x0112 (orientation).
+    """
+    order = {b"II": "<", b"MM": ">"}[exif[:2]]
+    (start,) = struct.unpack_from(f"{order}I", exif, 4)
+    (entries,) = struct.unpack_from(f"{order}H", exif, start)
+    for i in range(entries):
+        tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, start + 2 + 12 * i)
+        if tag == 0x0112:
+            return 5 <= value <= 8
+    return False

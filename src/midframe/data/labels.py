@@ -2,63 +2,31 @@
 
 A labels folder holds one folder per clip, by the clip's id, with two fields per target: the flow
 to the frames before and after it. `midframe labels` writes one and describes it in labels.json; a
-folder without that file is taken as published ones are: whoever has a folder in it has labels.
+folder without that file is taken as published ones are: whoever has a folder in it has labels, in
+the format (of `flow_files`) of the first. No layout looks for labels: `attach` does for all.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
-
-from midframe.data.io import FloFile, check_box, cut, write_flow
+from midframe.data.flow_files import FORMATS, open_flow
 from midframe.data.manifest import digest, read_manifest, tell
-from midframe.data.records import Box, Clip, Listing, Source
+from midframe.data.records import Clip, PartialClips, Source, is_lazy
 from midframe.errors import UserError
 
+_log = logging.getLogger(__name__)
+NO_LABELS = "none"  # data.labels=none
 SUFFIXES = {"float32": ".flo", "float16": ".npy"}
 BYTES = {"float32": 8, "float16": 4}  # per pixel
 # options of a layout that leave a clip of the same id the same
 _FREE = {"on_error", "cache", "flow"}
-
-
-@dataclass(frozen=True, slots=True)
-class HalfFlow:
-    """A flow field (h, w, 2) in a .npy file: float16 there, read as float32, x then y, in pixels.
-
-    Half precision rounds a flow of 16 to 32 pixels to 1/64 pixel.
-    """
-
-    path: str
-
-    def size(self) -> tuple[int, int]:
-        """Return (height, width)."""
-        height, width = self._open().shape[:2]
-        return height, width
-
-    def read(self, box: Box | None = None) -> np.ndarray:
-        """Return (h, w, 2) float32; raises `UserError` naming a missing or damaged file."""
-        field = self._open()
-        if box is not None:
-            check_box(box, field.shape[:2], self.path)
-            field = cut(field, box)
-        return np.ascontiguousarray(field, dtype=np.float32)
-
-    def _open(self) -> np.ndarray:
-        try:
-            field = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError as error:
-            raise UserError(f"{self.path}: no such file") from error
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(f"{self.path}: cannot be read ({error}); write it again") from error
-        if field.ndim != 3 or field.shape[2] != 2 or field.dtype != np.float16:
-            raise UserError(f"{self.path}: not a flow field in half precision; write it again")
-        return field
 
 
 def label_path(folder: str | Path, clip: Clip, target: int, side: int, suffix: str = ".flo") -> str:
@@ -67,39 +35,79 @@ def label_path(folder: str | Path, clip: Clip, target: int, side: int, suffix: s
     A triplet's are named as published, ``<id>/flow_t0.flo``; all others by the numbers of the two
     frames in the clip, ``<id>/flow_3_0.flo``.
     """
-    middle = len(clip.inputs) // 2
-    end = clip.inputs[middle - 1 + side]
+    end = clip.ends[side]
     triplet = clip.inputs == (0, 2) and clip.targets == (1,)
     name = f"t{side}" if triplet else f"{target}_{end}"
-    if any(part in ("", ".", "..") for part in clip.id.split("/")):
-        raise UserError(f"clip {clip.id!r}: labels are kept by the clip's id, this is no path")
     # plain strings: there are 100,000 of them
     return f"{folder}/{clip.id}/flow_{name}{suffix}"
-
-
-def label_file(path: str) -> Source:
-    """Return the field in a file of a labels folder."""
-    return HalfFlow(path) if path.endswith(".npy") else FloFile(path)
-
-
-def write_label(path: str | Path, flow: np.ndarray) -> None:
-    """Write (h, w, 2) flow in pixels in the format of the path's suffix."""
-    if not str(path).endswith(".npy"):
-        write_flow(path, flow)
-        return
-    limit = float(np.finfo(np.float16).max)
-    with Path(path).open("wb") as file:
-        np.save(file, np.clip(flow, -limit, limit).astype(np.float16), allow_pickle=False)
 
 
 def is_whole(folder: Path, clip: Clip, target: int, suffix: str) -> bool:
     """Return whether both fields of a target are there in full, by their sizes on disk."""
     try:
         for side in range(2):
-            label_file(label_path(folder, clip, target, side, suffix)).size()
+            open_flow(label_path(folder, clip, target, side, suffix)).size()
     except UserError:
         return False
     return True
+
+
+def attach(
+    clips: Sequence[Clip],
+    asked: str | Path | None,
+    root: Path | None,
+    split: str,
+    options: Mapping[str, Any],
+) -> Sequence[Clip]:
+    """Return the clips with the labels that are asked for.
+
+    Args:
+        clips: of a layout; a lazy sequence stays lazy.
+        asked: a labels folder; "none" for no labels at all; None for those that the layout gave,
+            else those of ``<root>/flow`` where that folder is there.
+        root: the data set's folder, if it has one.
+        split: the layout's name of the split.
+        options: of the layout, see `with_labels`.
+
+    Raises:
+        UserError: if there is no such folder, or its labels were made with other options.
+    """
+    if asked is None:
+        own = any(clip.flow for clip in (clips[:1] if is_lazy(clips) else clips))
+        folder = None if own or root is None else root / "flow"
+        if folder is None or not folder.is_dir():
+            return clips
+    elif str(asked) == NO_LABELS:
+        return _mapped(clips, _bare)
+    else:
+        folder = Path(asked).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"data.labels={folder}: no such folder; midframe labels makes one")
+    return with_labels(clips, folder, split, options)
+
+
+def tell_lacking(
+    clips: Sequence[Clip], asked: str | Path | None, root: Path | None, name: str
+) -> None:
+    """Log how many training clips of data ``name`` lack labels, where only some have them.
+
+    Raises:
+        UserError: if a folder was asked for and no clip has labels there.
+    """
+    if asked is None and is_lazy(clips):
+        return  # it would make every clip
+    count = sum(len(clip.flow) >= len(clip.targets) for clip in clips)
+    if count == 0 and asked is not None and str(asked) != NO_LABELS:
+        raise UserError(
+            f"data.labels={asked}: no labels for any of the {len(clips)} training clips of data "
+            f"{name}"
+        )
+    if 0 < count < len(clips):
+        _log.warning(
+            "data %s: %d of %d training clips have flow labels in %s; midframe labels makes "
+            "and completes them",
+            *(name, count, len(clips), asked or root),
+        )
 
 
 def with_labels(
@@ -121,17 +129,15 @@ def with_labels(
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    suffix = ".flo"
-    if manifest is not None:
-        suffix = SUFFIXES[manifest["dtype"]]
+    if manifest is None:
+        some = _published(folder, clips)
+        suffix = _format_of(folder, some)
+        change = _Attach(str(folder), suffix, False, some if suffix else {})
+    else:
         _check_options(folder, manifest, options or {})
-    attach = _Attach(str(folder), suffix, *_present(folder, manifest, clips, split, suffix))
-    return _mapped(clips, attach)
-
-
-def without_labels(clips: Sequence[Clip]) -> Sequence[Clip]:
-    """Return the clips without flow labels."""
-    return _mapped(clips, _bare)
+        suffix = SUFFIXES[manifest["dtype"]]
+        change = _Attach(str(folder), suffix, *_present(folder, manifest, clips, split, suffix))
+    return _mapped(clips, change)
 
 
 def _bare(clip: Clip) -> Clip:
@@ -151,14 +157,14 @@ class _Attach:
         flow: dict[int, tuple[Source, Source]] = {}
         for target in self.some.get(clip.id, clip.targets if self.every else ()):
             ends = (label_path(self.folder, clip, target, s, self.suffix) for s in range(2))
-            before, after = map(label_file, ends)
+            before, after = map(open_flow, ends)
             flow[target] = (before, after)
         return replace(clip, flow=flow)
 
 
 def _mapped(clips: Sequence[Clip], change: Callable[[Clip], Clip]) -> Sequence[Clip]:
-    if isinstance(clips, list):
-        return Listing(map(change, clips), getattr(clips, "missing", 0))
+    if not is_lazy(clips):
+        return PartialClips(map(change, clips), getattr(clips, "missing", 0))
     return _Mapped(clips, change)
 
 
@@ -182,20 +188,31 @@ class _Mapped(Sequence[Clip]):
         return self.change(self.clips[index])
 
 
+def _published(folder: Path, clips: Sequence[Clip]) -> dict[str, tuple[int, ...]]:
+    """Return the clips that have a folder, with all of their targets."""
+    siblings = lru_cache(maxsize=64)(_names)  # one listing for the clips side by side
+    split_ids = ((clip, *clip.id.rpartition("/")[::2]) for clip in clips)
+    return {c.id: c.targets for c, up, name in split_ids if name in siblings(folder / up)}
+
+
+def _format_of(folder: Path, ids: Iterable[str]) -> str:
+    """Return the suffix of published labels, by the first folder that has any; "" for none."""
+    for name in ids:
+        files = [file for file in _names(folder / name) if file.startswith("flow_")]
+        for suffix in FORMATS:
+            if any(file.endswith(suffix) for file in files):
+                return suffix
+    return ""
+
+
 def _present(
     folder: Path,
-    manifest: Mapping[str, Any] | None,
+    manifest: Mapping[str, Any],
     clips: Sequence[Clip],
     split: str,
     suffix: str,
 ) -> tuple[bool, dict[str, tuple[int, ...]]]:
     """Return whether all clips have labels, and the clips that differ with what they have."""
-    if manifest is None:
-        siblings = lru_cache(maxsize=64)(_names)  # one listing for the clips side by side
-        split_ids = ((clip, *clip.id.rpartition("/")[::2]) for clip in clips)
-        return False, {
-            c.id: c.targets for c, up, name in split_ids if name in siblings(folder / up)
-        }
     part = manifest["splits"].get(split) or {}
     if part.get("complete") and part.get("digest") == digest(clips):
         left_out: Mapping[str, list[int]] = part["left_out"]
@@ -245,5 +262,6 @@ def _check_options(folder: Path, manifest: Mapping[str, Any], options: Mapping[s
         if made[key] != options[key]:
             raise UserError(
                 f"data.labels={folder}: made with data.layout.{key}={tell(made[key])}, but this "
-                f"is {tell(options[key])}; use that, or make other labels with out=DIR"
+                f"is {tell(options[key])}; use that, make other labels with out=DIR, or leave "
+                "them out with data.labels=none"
             )

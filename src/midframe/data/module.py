@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,22 +15,18 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from midframe.data.allocator import keep_freed_memory
-from midframe.data.clips import ClipDataset, collate
-from midframe.data.labels import layout_options, with_labels, without_labels
-from midframe.data.records import Clip, Sample, Ticket
+from midframe.data.dataset import ClipDataset, collate
+from midframe.data.labels import attach, layout_options, tell_lacking
+from midframe.data.records import Clip, Layout, Sample, Ticket, check_clips
 from midframe.data.sampler import EvalSampler, StepSampler
 from midframe.data.shards import is_packed, open_packed
 from midframe.data.transforms import Augment, Crop
 from midframe.errors import UserError
 from midframe.types import Batch
 
-_log = logging.getLogger(__name__)
-Layout = Callable[..., list[Clip]]
-NO_LABELS = "none"  # data.labels=none
-
 
 @dataclasses.dataclass(frozen=True)
-class Validation:
+class ValOptions:
     """How validation reads its clips.
 
     Attributes:
@@ -54,7 +49,7 @@ class Data:
 
     Args:
         name: for logs and results.
-        layout: ``layout(root, split, context) -> list[Clip]``.
+        layout: see `Layout`; its own options are bound.
         root: the folder of the data set, ``~`` stands for the home folder; None for layouts that
             need no files.
         context: frames on each side of the gap, as the model takes them.
@@ -67,9 +62,9 @@ class Data:
         workers: processes that load data, or "auto", see `worker_count`.
         seed: from which order and augmentation follow.
         on_error: "raise" or "skip" unreadable clips, see `ClipDataset`.
-        labels: a folder with flow labels, as `midframe labels` writes it, in place of those that
-            the layout knows of; "none" leaves out all labels.
-        val: the fields of `Validation`.
+        labels: a folder with flow labels, as `midframe labels` writes it; "none" leaves out all
+            labels; None takes those of the layout, else those in ``<root>/flow``, if any.
+        val: the fields of `ValOptions`.
     """
 
     def __init__(
@@ -109,50 +104,28 @@ class Data:
         self.seed = seed
         self.on_error = on_error
         self.labels = labels
-        fields = _known(val or {}, Validation, "data.val")
-        self.val = Validation(**{**fields, "crop": _crop(fields.get("crop"))})
-        self._clips: dict[str, list[Clip]] = {}
+        fields = _known(val or {}, ValOptions, "data.val")
+        self.val = ValOptions(**{**fields, "crop": _crop(fields.get("crop"))})
+        self._clips: dict[str, Sequence[Clip]] = {}
 
-    def clips(self, split: str) -> list[Clip]:
-        """Return the clips of a split, indexed once; `UserError` where there is none."""
+    def clips(self, split: str) -> Sequence[Clip]:
+        """Return the clips of a split, indexed and checked once; `UserError` where it has none."""
         if split not in self._clips:
-            packed = self.root is not None and is_packed(self.root)
-            read = open_packed if packed else self.layout
-            found = read(self.root or Path(), split, self.context)
+            found: Sequence[Clip]
+            if self.root is not None and is_packed(self.root):
+                found = open_packed(self.root, split, self.context)
+            else:
+                found = self.layout(self.root, split, self.context)
             if not found:
                 where = "" if self.root is None else f" of {self.root}"
                 raise UserError(f"data {self.name}: the split '{split}'{where} has no clip")
-            self._clips[split] = self._labelled(found, split)
+            check_clips(found, self.context, self.name)
+            options = layout_options(self.layout)
+            found = attach(found, self.labels, self.root, split, options)
+            if split == self.split:
+                tell_lacking(found, self.labels, self.root, self.name)
+            self._clips[split] = found
         return self._clips[split]
-
-    def _labelled(self, clips: Sequence[Clip], split: str) -> list[Clip]:
-        """Return the clips with the labels that were asked for."""
-        if self.labels is not None and str(self.labels) != NO_LABELS:
-            folder = Path(self.labels).expanduser()
-            if not folder.is_dir():
-                raise UserError(f"data.labels={folder}: no such folder; midframe labels makes one")
-            clips = with_labels(clips, folder, split, layout_options(self.layout))
-        elif self.labels is not None:
-            clips = without_labels(clips)
-        if split == self.split and (self.labels is not None or isinstance(clips, list)):
-            self._tell_labels(clips)
-        return clips  # type: ignore[return-value]
-
-    def _tell_labels(self, clips: Sequence[Clip]) -> None:
-        """Say that only some of the training clips have flow labels, or none of those given."""
-        count = sum(len(clip.flow) >= len(clip.targets) for clip in clips)
-        where = self.labels or f"{self.root}"
-        if count == 0 and self.labels is not None and str(self.labels) != NO_LABELS:
-            raise UserError(
-                f"data.labels={where}: no labels for any of the {len(clips)} clips of data "
-                f"{self.name}, split '{self.split}'"
-            )
-        if 0 < count < len(clips):
-            _log.warning(
-                "data %s: %d of %d training clips have flow labels in %s; midframe labels makes "
-                "and completes them",
-                *(self.name, count, len(clips), where),
-            )
 
     @cached_property
     def train_set(self) -> ClipDataset:

@@ -98,8 +98,7 @@ def pack_clips(
     """
     out = Path(out)
     plans = {s: _plan(clips, shard_bytes, on_error) for s, clips in clips_by_split.items()}
-    sizes = [plan.pixels for plan in plans.values()]
-    digest = _fingerprint(clips_by_split, root, context, shard_bytes, sizes)
+    digest = _fingerprint(clips_by_split, plans, root, context, shard_bytes)
     head = {"kind": "pack", "version": VERSION, "name": name, "context": context}
     head |= {"splits": list(plans), "fingerprint": digest}
     _claim(out, head)
@@ -154,28 +153,37 @@ def _first_pixels(clips: Sequence[Clip], on_error: str) -> int:
 
 
 def _fingerprint(
-    clips_by_split: Mapping[str, Sequence[Clip]], root: str | Path | None, *settings: Any
+    clips_by_split: Mapping[str, Sequence[Clip]],
+    plans: Mapping[str, _Plan],
+    root: str | Path | None,
+    *settings: Any,
 ) -> str:
+    """Return a hash of every frame and flow field, and of their places in clips and shards."""
+    top = None if root is None else os.path.abspath(root) + os.sep  # noqa: PTH100
     digest = hashlib.sha256(repr(settings).encode())
     for split, clips in clips_by_split.items():
-        digest.update(f"{split} {len(clips)}\n".encode())
+        plan = plans[split]
+        digest.update(f"{split} {len(clips)} {plan.pixels}\n".encode())
+        for source in (*plan.frames, *plan.flows):  # in the order of their numbers
+            digest.update(f"{_describe(source, top)}\n".encode())
         for clip in clips:
-            digest.update(f"{clip.id} {clip.inputs} {clip.targets} {len(clip.frames)}".encode())
-            digest.update(f"{sorted(clip.flow)} {_describe(clip.frames[0], root)}\n".encode())
+            frames = [plan.frames[frame] for frame in clip.frames]
+            flows = [(k, *map(plan.flows.get, pair)) for k, pair in sorted(clip.flow.items())]
+            digest.update(f"{clip.id} {clip.inputs} {clip.targets} {frames} {flows}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _describe(source: Source, root: str | Path | None) -> str:
-    """Return what tells a source from others; files below ``root`` by their place in it."""
+def _describe(source: Source, top: str | None) -> str:
+    """Return what tells a source from others; files below ``top`` by their place in it."""
     path = getattr(source, "path", None)
     if path is None:
         return repr(source)
-    # no links are followed: a picture that is a link is known by its own name
-    place = Path(os.path.abspath(path))  # noqa: PTH100
-    top = Path(os.path.abspath(root)) if root is not None else None  # noqa: PTH100
-    if top is not None and place.is_relative_to(top):
-        place = place.relative_to(top)
-    return f"{type(source).__name__} {place.as_posix()} {getattr(source, 'offset', 0)}"
+    # no links are followed: a picture that is a link is known by its own name; plain strings, since
+    # there are 250,000 of them
+    place = os.path.abspath(path)  # noqa: PTH100
+    if top is not None:
+        place = place.removeprefix(top)
+    return f"{type(source).__name__} {place.replace(os.sep, '/')} {getattr(source, 'offset', 0)}"
 
 
 def _claim(out: Path, head: dict[str, Any]) -> None:
@@ -184,8 +192,8 @@ def _claim(out: Path, head: dict[str, Any]) -> None:
         found = read_json(out / PACK, "pack")
         if found["fingerprint"] != head["fingerprint"]:
             raise UserError(
-                f"{out}: holds another pack ('{found['name']}', other clips or options); delete "
-                "it or choose another folder with out=<folder>"
+                f"{out}: holds another pack ('{found['name']}', other clips, labels or options); "
+                "delete it or choose another folder with out=<folder>"
             )
         return
     if out.is_dir() and any(out.iterdir()):

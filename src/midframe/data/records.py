@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from midframe.errors import UserError
 
 
 class Box(NamedTuple):
@@ -22,7 +25,9 @@ class Source(Protocol):
     """One picture (or flow field) that can be read, whole or in part.
 
     Frames are (h, w, 3) uint8 RGB; flow is (h, w, 2) float32, x then y, in pixels.
-    A source is small and picklable; it opens its file when read.
+    A source is small, picklable and opens its file when read. It is a frozen dataclass, or behaves
+    like one: hashable, and equal to another exactly where both are the same picture, so that a
+    pack stores it once. One of a file names it in ``path``, which messages show.
     """
 
     def size(self) -> tuple[int, int]:
@@ -55,14 +60,45 @@ class Clip:
     flow: dict[int, tuple[Source, Source]] = field(default_factory=dict)
     group: str = ""
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The indices of the two middle inputs, between which time goes from 0 to 1."""
+        return ends(self.inputs)
+
     def time(self, index: int) -> float:
         """Return the time of frame ``index`` in the gap between the two middle inputs."""
-        middle = len(self.inputs) // 2
-        start, end = self.inputs[middle - 1], self.inputs[middle]
-        return (index - start) / (end - start)
+        return time_of(index, self.inputs)
 
 
-class Listing(list[Clip]):
+def ends(inputs: Sequence[int]) -> tuple[int, int]:
+    """Return the two middle ones of an even number of input frames: the gap to be filled."""
+    middle = len(inputs) // 2
+    return inputs[middle - 1], inputs[middle]
+
+
+def time_of(index: int, inputs: Sequence[int]) -> float:
+    """Return the time of frame ``index`` where that of the two middle inputs is 0 and 1."""
+    start, end = ends(inputs)
+    return (index - start) / (end - start)
+
+
+class Layout(Protocol):
+    """A data layout whose own options are bound: what `midframe.data.module.Data` calls.
+
+    Attributes of a layout module: ``layout(root, split, context, *, option=...)``, and where its
+    tests shall write a small folder of that form, ``write_example(root) -> Path``.
+    """
+
+    def __call__(self, root: Path | None, split: str, context: int, /) -> Sequence[Clip]:
+        """Return the clips of a split: a list, or a sequence that makes them when asked for.
+
+        ``root`` is the data set's folder, None where none is given; ``context`` the number of
+        input frames on each side. Raises `UserError` for what is missing or cannot be served.
+        """
+        ...
+
+
+class PartialClips(list[Clip]):
     """Clips by a list, some of whose entries may have been left out.
 
     Args:
@@ -73,6 +109,54 @@ class Listing(list[Clip]):
     def __init__(self, clips: Iterable[Clip] = (), missing: int = 0) -> None:
         super().__init__(clips)
         self.missing = missing
+
+
+def is_lazy(clips: Sequence[Clip]) -> bool:
+    """Return whether clips are made when they are asked for, so that to look at all takes time."""
+    return not isinstance(clips, (list, tuple))
+
+
+def check_clips(clips: Sequence[Clip], context: int, name: str) -> None:
+    """Raise `UserError` naming the first clip that breaks the rules of `Clip`.
+
+    Equal ids would count once in validation and share their labels, inputs out of order would
+    train at wrong times. Of a lazy sequence the first and the last clip are looked at.
+
+    Args:
+        clips: of one split, as a layout returns them.
+        context: frames on each side of the gap that were asked for.
+        name: of the data set.
+    """
+    looked_at = (clips[0], clips[-1]) if is_lazy(clips) and len(clips) > 1 else clips
+    seen: set[str] = set()
+    for clip in looked_at:
+        problem = "two clips have this id" if clip.id in seen else _problem(clip, context)
+        if problem:
+            raise UserError(f"data {name}, clip {clip.id!r}: {problem}")
+        seen.add(clip.id)
+
+
+def _problem(clip: Clip, context: int) -> str:
+    """Return what is wrong with a clip, "" where nothing is."""
+    if any(part in ("", ".", "..") for part in clip.id.split("/")):
+        return "the id is no path, and labels are kept by it; give one like street/0001"
+    inputs, count = clip.inputs, len(clip.frames)
+    if len(inputs) != 2 * context:
+        return (
+            f"{len(inputs)} input frames, but the model takes {2 * context}; let the layout raise "
+            "UserError for a context that it does not serve, or choose another data set"
+        )
+    if any(b <= a for a, b in zip(inputs, inputs[1:])) or not 0 <= inputs[0] <= inputs[-1] < count:
+        return f"inputs={inputs} must rise and be among its {count} frames, 0 to {count - 1}"
+    start, end = clip.ends
+    if any(not start <= target <= end for target in clip.targets):
+        return (
+            f"targets={clip.targets} must lie between the two middle inputs, {start} and {end}; "
+            "frames are in time order"
+        )
+    if clip.flow.keys() - set(clip.targets):
+        return f"flow of {sorted(clip.flow)}, but targets={clip.targets}; flow is given per target"
+    return ""
 
 
 @dataclass

@@ -20,6 +20,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from midframe.data.flow_files import from_half, to_half
+from midframe.data.io import check_box
 from midframe.data.records import Box, Clip
 from midframe.errors import UserError
 
@@ -80,7 +82,7 @@ class ShardFlow:
 
     def read(self, box: Box | None = None) -> np.ndarray:
         """Return the flow or the part inside ``box``."""
-        return _part(self, box, 4, 2).view(np.float16).astype(np.float32)
+        return from_half(_part(self, box, 4, 2).view(np.float16))
 
 
 def _part(item: ShardFrame | ShardFlow, box: Box | None, pixel: int, align: int) -> np.ndarray:
@@ -93,9 +95,8 @@ def _part(item: ShardFrame | ShardFlow, box: Box | None, pixel: int, align: int)
     whole = memory[item.offset : end].reshape(height, width, pixel)
     if box is None:
         return whole
+    check_box(box, (height, width), item.path)
     top, left, rows, columns = box
-    if top < 0 or left < 0 or top + rows > height or left + columns > width:
-        raise ValueError(f"{tuple(box)} is not inside a frame of {height}x{width}")
     part = whole[top : top + rows, left : left + columns]
     return part if align == 1 else np.ascontiguousarray(part)
 
@@ -180,8 +181,7 @@ class ShardWriter:
         """Append a flow field (h, w, 2); it is rounded to float16."""
         if flow.ndim != 3 or flow.shape[2] != 2:
             raise ValueError(f"a flow is (h, w, 2), got {flow.shape}")
-        limit = float(np.finfo(np.float16).max)  # "unknown" is marked by huge values
-        return self._add(np.clip(flow, -limit, limit).astype(np.float16))
+        return self._add(to_half(flow))
 
     def _add(self, array: np.ndarray) -> Place:
         place = Place(self.size, *array.shape[:2])

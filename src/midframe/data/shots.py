@@ -136,21 +136,46 @@ def cut_clips(shot: Shot, context: int, how: Cutting) -> list[Clip]:
     return clips
 
 
-def hold_out(shots: Sequence[Shot], share: float) -> tuple[list[Shot], list[Shot]]:
+def hold_out(shots: Sequence[Shot], share: float, how: Cutting) -> tuple[list[Shot], list[Shot]]:
     """Share the shots of one video between training and validation, always in the same way.
 
     Whole shots are held out: those whose share of the moving triplets comes closest to ``share``
     and whose motion is most like that of the whole video. Where one shot has them all, its last
     part is held out as a shot of its own, and the frames just before it belong to neither.
+
+    The same frames are held out whatever the cutting, so that a model that has learnt from clips
+    of one gap is not validated at another gap on frames it knows. Only where that is far from
+    ``share`` of the clips that are asked for (in a calm video, or with a large gap), these clips
+    decide instead of the triplets.
+
+    Args:
+        shots: of one video.
+        share: of the clips that is held out.
+        how: the clips are cut, here always for two input frames: all models have the same split.
+
+    Returns:
+        The shots of training and of validation; one side is empty where nothing can be shared.
     """
-    weights = [len(cut_clips(shot, 1, Cutting())) for shot in shots]
+    sides: tuple[list[Shot], list[Shot]] = ([], [])
+    for rule in (Cutting(), how):
+        sides = _share(shots, share, rule, least=how.gap * how.stride + 1)
+        train, val = (sum(len(cut_clips(shot, 1, how)) for shot in side) for side in sides)
+        if train and share / 2 <= val / (train + val) <= 2 * share:
+            break
+    return sides
+
+
+def _share(
+    shots: Sequence[Shot], share: float, how: Cutting, least: int
+) -> tuple[list[Shot], list[Shot]]:
+    weights = [len(cut_clips(shot, 1, how)) for shot in shots]
     motions = [float(np.mean(shot.motion[1:] or [0.0])) for shot in shots]
     total = sum(weights)
     useful = [i for i, weight in enumerate(weights) if weight]
     if total == 0 or share <= 0:
         return list(shots), []
     if len(useful) == 1:
-        train, val = _tail(shots[useful[0]], share)
+        train, val = _tail(shots[useful[0]], share, how, least)
         return [*(s for i, s in enumerate(shots) if i != useful[0]), train], [val]
     most = len(useful) - 1 if len(useful) <= 12 else 1
     sets = [c for n in range(1, most + 1) for c in combinations(useful, n)]
@@ -171,15 +196,16 @@ def hold_out(shots: Sequence[Shot], share: float) -> tuple[list[Shot], list[Shot
     )
 
 
-def _tail(shot: Shot, share: float) -> tuple[Shot, Shot]:
+def _tail(shot: Shot, share: float, how: Cutting, least: int) -> tuple[Shot, Shot]:
+    """Cut a shot in two with a guard between; each part has ``least`` frames where there are."""
     count = len(shot.frames)
-    moving = [clip.frames[0] for clip in cut_clips(shot, 1, Cutting())]
-    starts = [i for i, frame in enumerate(shot.frames) if frame in set(moving)]
+    guard = min(_GUARD, count // 8)
+    moving = {clip.frames[0] for clip in cut_clips(shot, 1, how)}
+    starts = [i for i, frame in enumerate(shot.frames) if frame in moving]
     at = starts[min(len(starts) - 1, int(len(starts) * (1 - share)))]
-    at = min(max(at, 3), max(count - 3, 0))
-    before = max(at - min(_GUARD, count // 8), 0)
+    at = min(max(at, least + guard), max(count - least, 0))
     return (
-        shot.part(0, before, f"{shot.name}-first"),
+        shot.part(0, max(at - guard, 0), f"{shot.name}-first"),
         shot.part(at, count, f"{shot.name}-last"),
     )
 

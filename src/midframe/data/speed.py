@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from midframe.data.allocator import keep_freed_memory
-from midframe.data.clips import ClipDataset, collate
+from midframe.data.dataset import ClipDataset, collate
 from midframe.data.io import ImageFile, write_image
 from midframe.data.pack import pack_clips
 from midframe.data.records import Clip, Ticket

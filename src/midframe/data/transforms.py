@@ -219,6 +219,7 @@ def _enlarge(sample: Sample, crop: Box | None) -> Sample:
         return np.stack([twice(one) for one in x])
 
     def flow(x: np.ndarray) -> np.ndarray:
+        # unknown flow is NaN, which spreads to its neighbours instead of changing them
         return 2 * np.stack([frames(pair) for pair in x])
 
     return _map(sample, frames, flow)

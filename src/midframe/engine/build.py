@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import lightning as L
@@ -15,10 +16,20 @@ from midframe.engine.loggers import MetricsCsv
 from midframe.engine.module import VFIModule
 from midframe.models import zoo
 from midframe.models.inference import has_bf16_units
-from midframe.models.weights import find_weights
+from midframe.models.weights import chosen_weights
 
 # Keys of conf/trainer that are ours; all others go to lightning.Trainer as they are.
 _OWN = ("precision", "threads", "checkpoint_every")
+# What the loop rests on, so that no config can say otherwise.
+_FIXED: dict[str, Any] = {
+    "max_epochs": -1,
+    "check_val_every_n_epoch": None,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,
+    "enable_model_summary": False,
+}
+# What follows from conf/callbacks and conf/logger.
+_FOLLOWING = ("enable_checkpointing", "enable_progress_bar", "callbacks", "logger")
 
 
 def build_data(cfg: DictConfig) -> Data:
@@ -31,10 +42,7 @@ def build_data(cfg: DictConfig) -> Data:
 
 def build_module(cfg: DictConfig) -> VFIModule:
     """Build model, loss, optimizer and enrichers, and load initial weights."""
-    model = zoo.build(plain(cfg.model))
-    weights = find_weights(cfg.weights)
-    if weights:
-        zoo.load_weights(model, weights)
+    model = zoo.build({**plain(cfg.model), "weights": chosen_weights(cfg.weights, cfg.model)})
     model.train()
     return VFIModule(
         model=model,
@@ -42,10 +50,15 @@ def build_module(cfg: DictConfig) -> VFIModule:
         optimizer=instantiate(cfg.optimizer.build),
         schedule=instantiate(cfg.optimizer.schedule) if cfg.optimizer.get("schedule") else None,
         enrichers=Enrichers([instantiate(node) for node in cfg.teacher.enrich]),
-        hints=plain(cfg.model).get("hints"),
         channels_last=cfg.channels_last,
         compiled=cfg.compile,
     )
+
+
+def trainer_options() -> set[str]:
+    """Return the keys that conf/trainer may have."""
+    theirs = set(inspect.signature(L.Trainer).parameters) - {*_FIXED, *_FOLLOWING}
+    return theirs | set(_OWN)
 
 
 def build_trainer(cfg: DictConfig, step: int = 0) -> L.Trainer:
@@ -65,11 +78,7 @@ def build_trainer(cfg: DictConfig, step: int = 0) -> L.Trainer:
     return L.Trainer(
         **options,
         precision=resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator),
-        max_epochs=-1,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_model_summary=False,
+        **_FIXED,
         enable_checkpointing=any("Checkpoint" in type(c).__name__ for c in callbacks),
         enable_progress_bar=any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks),
         callbacks=callbacks,

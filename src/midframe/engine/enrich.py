@@ -21,8 +21,8 @@ class Enricher:
     """Adds one field to a batch.
 
     Attributes:
-        needs: fields of the batch that it reads.
-        adds: fields of the batch that it fills.
+        needs: fields of the batch that it reads: "target", or what an earlier enricher adds.
+        adds: fields of the batch that it fills. A run is checked from these two beforehand.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -45,11 +45,6 @@ class Enrichers:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Enrichers:
         return self
-
-    @property
-    def adds(self) -> frozenset[str]:
-        """Every field that is added."""
-        return frozenset().union(*(e.adds for e in self.enrichers))
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Batch:

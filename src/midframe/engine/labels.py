@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from midframe.data import labels as files
+from midframe.data.dataset import UnreadableClip, common_size
+from midframe.data.flow_files import write_flow
 from midframe.data.records import Clip
 from midframe.data.shards import aside_of, remove_leftovers
 from midframe.engine.teachers import FlowTeacher
@@ -165,19 +167,15 @@ class _Unreadable(NamedTuple):
 
 
 def _read(job: Job) -> _Frames | _Unreadable:
-    clip, middle = job.clip, len(job.clip.inputs) // 2
-    wanted = [clip.frames[i] for i in (*clip.inputs[middle - 1 : middle + 1], *job.targets)]
+    clip = job.clip
+    wanted = (*clip.ends, *job.targets)
     try:
-        frames = [source.read() for source in wanted]
+        common_size(clip, wanted)
+        return _Frames(job, np.stack([clip.frames[i].read() for i in wanted]))
+    except UnreadableClip as error:
+        return _Unreadable(job, error)
     except UserError as error:
         return _Unreadable(job, UserError(f"clip {clip.id}: {error}"))
-    for source, frame in zip(wanted, frames):
-        if frame.shape != frames[0].shape:
-            (height, width), (rows, columns) = frame.shape[:2], frames[0].shape[:2]
-            what = f"{getattr(source, 'path', source)} has {width}x{height} pixels"
-            told = f"clip {clip.id}: {what} but the clip's first frame has {columns}x{rows}"
-            return _Unreadable(job, UserError(told))
-    return _Frames(job, np.stack(frames))
 
 
 def _read_ahead(
@@ -304,7 +302,7 @@ class _Writer:
             part = self.aside / f"{number}_{side}{self.suffix}"
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                files.write_label(part, pair[side])
+                write_flow(part, pair[side])
                 os.replace(part, path)  # noqa: PTH105  the same, half the cost
             except OSError as error:
                 raise UserError(f"{path}: cannot be written ({error.strerror})") from error

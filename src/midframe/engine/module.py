@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from midframe.engine.enrich import Enrichers
 from midframe.engine.validation import Validation, mean_epe
@@ -25,7 +26,6 @@ class VFIModule(L.LightningModule):
         optimizer: ``optimizer(parameters) -> torch.optim.Optimizer``.
         schedule: factor on the learning rate by step, or None.
         enrichers: steps that complete the batch, such as a teacher.
-        hints: options passed to every call of the model.
         channels_last: memory layout of the weights, which the features follow.
         compiled: run the model through torch.compile.
     """
@@ -37,14 +37,12 @@ class VFIModule(L.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Callable[[int], float] | None = None,
         enrichers: Enrichers | None = None,
-        hints: Mapping[str, Any] | None = None,
         channels_last: bool = False,
         compiled: bool = False,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last) if channels_last else model
         self.loss = loss
-        self.hints = dict(hints or {})
         self.enrich = enrichers or Enrichers()
         self.validation = Validation()
         self.validated_at = -1  # the step of the last validation
@@ -56,13 +54,14 @@ class VFIModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """The whole training logic."""
         batch = self.enrich(batch.float())  # uint8 until here: a quarter of the bytes travel
-        pred = self.model(batch.inputs, **self.hints)
+        pred = self.model(batch.inputs, **self.model.fixed_hints)
         out = self.loss(pred, batch, self.model, self.global_step)
         self._log_step(pred, batch, out)
         return {"loss": out.total, "pred": pred.map(Tensor.detach), "batch": batch}
 
     def _log_step(self, pred: Prediction, batch: Batch, out: LossOutput) -> None:
         size = len(batch)
+        self._log_row(self.global_step)
         self.log("train/loss", out.total, prog_bar=True, batch_size=size)
         for name, value in out.terms.items():
             self.log(f"train/{name}", value, batch_size=size)
@@ -79,6 +78,15 @@ class VFIModule(L.LightningModule):
             name = "epe" if self.model.learns == "flow" else "psnr"
             self.log(f"train/{name}", value, prog_bar=True, batch_size=size)
 
+    def _log_row(self, number: int) -> None:
+        """Say which row of the loggers this is: Lightning's own count may slip on a resume."""
+        self.log("step", float(number), batch_size=1)
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """End with a validation inside of the fit, where ``best.ckpt`` sees it."""
+        if self.global_step >= self.trainer.max_steps:
+            self.trainer.should_stop = True
+
     def on_validation_epoch_start(self) -> None:
         """Forget the rows of the previous validation."""
         self.validation.reset()
@@ -86,27 +94,47 @@ class VFIModule(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Measure the prediction and the frame average on the same samples."""
         batch = batch.float()
-        pred = self.model.interpolate(batch.inputs, **self.hints)
+        pred = self.model.interpolate(batch.inputs)
         self.validation.add(pred, batch)
         return {"pred": pred, "batch": batch}
 
     def on_validation_epoch_end(self) -> None:
         """Log means over images, once each, whatever rank saw them."""
         self.validated_at = self.global_step
+        self._log_row(max(self.global_step - 1, 0))
         for name, value in self.validation.means().items():
             shown = name in ("psnr", "epe")
             self.log(f"val/{name}", value, prog_bar=shown, rank_zero_only=False)
 
     def configure_optimizers(self) -> Any:
         """One optimizer over the trainable weights, its rate set by step."""
-        optimizer = self._optimizer([p for p in self.model.parameters() if p.requires_grad])
-        if self._schedule is None:
+        optimizer, schedule = self._optimization()
+        if schedule is None:
             return optimizer
-        factor = self._schedule
-        # A plain function is not part of the scheduler's state, so a resumed run follows the
-        # schedule of its config: more steps stretch it.
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(step))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _optimization(self) -> tuple[torch.optim.Optimizer, LambdaLR | None]:
+        optimizer = self._optimizer([p for p in self.model.parameters() if p.requires_grad])
+        if self._schedule is None:
+            return optimizer, None
+        factor = self._schedule
+        # A plain function is not part of the scheduler's state, so a resumed run follows the
+        # schedule of its config: more steps stretch it.
+        return optimizer, LambdaLR(optimizer, lambda step: factor(step))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the moments of the optimizer; rate, decay and schedule are those of this config."""
+        step = checkpoint["global_step"]
+        optimizer, schedule = self._optimization()
+        if schedule is not None:
+            assert self._schedule is not None
+            rates = [base * self._schedule(step) for base in schedule.base_lrs]
+            for group, rate in zip(optimizer.param_groups, rates):
+                group["lr"] = rate
+            moved = {"last_epoch": step, "_step_count": step + 1, "_last_lr": rates}
+            checkpoint["lr_schedulers"] = [{**schedule.state_dict(), **moved}]
+        for state in checkpoint["optimizer_states"]:
+            state["param_groups"] = optimizer.state_dict()["param_groups"]

@@ -92,7 +92,7 @@ def _bare_step(module: VFIModule) -> Callable[[Batch], None]:
 
     def step(batch: Batch) -> None:
         batch = batch.float()
-        out = loss(model(batch.inputs), batch, model, 0)
+        out = loss(model(batch.inputs, **model.fixed_hints), batch, model, 0)
         optimizer.zero_grad()
         out.total.backward()
         optimizer.step()

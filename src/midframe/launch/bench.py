@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from midframe.errors import UserError
-from midframe.launch import bench_ops
+from midframe.launch import bench_anytime, bench_ops
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--batch", type=int, default=4)
     train.add_argument("--size", type=int, default=224)
     train.add_argument("--steps", type=int, default=30)
+    train.add_argument(
+        "--compile", action="store_true", help="instead: the step eager and through torch.compile"
+    )
+    train.add_argument("--threads", type=int, help="with --compile")
     infer = kinds.add_parser("infer", help="inference in float32, channels_last and bfloat16")
     infer.add_argument("--model", default="ifrnet_s")
     infer.add_argument("--size", default="448x256", help="WIDTHxHEIGHT")
@@ -25,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     infer.add_argument("--root", metavar="DIR", help="Middlebury's folder: adds PSNR by precision")
     infer.add_argument("--rounds", type=int, default=10)
     infer.add_argument("--threads", type=int)
-    infer.add_argument("--compile", action="store_true", help="add torch.compile (a minute more)")
+    infer.add_argument("--compile", action="store_true", help="add torch.compile (minutes more)")
+    anytime = kinds.add_parser("anytime", help="one call for many times against a call for each")
+    bench_anytime.add_arguments(anytime)
     data = kinds.add_parser("data", help="samples per second from PNG files and from shards")
     data.add_argument("--triplets", type=int, default=120)
     ops = kinds.add_parser("ops", help="the operators: every backend, the usual forms, the limits")
@@ -37,10 +43,18 @@ def run(args: argparse.Namespace) -> None:
     if args.kind == "ops":
         bench_ops.run(args)
         return
+    if args.kind == "anytime":
+        bench_anytime.run(args)
+        return
     print(json.dumps(_measure(args), indent=1))
 
 
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
+    if args.kind == "train" and args.compile:
+        from midframe.benchmark.speed_compile import bench_compile
+
+        rounds, threads = args.steps, args.threads
+        return bench_compile(args.model, args.batch, args.size, rounds=rounds, threads=threads)
     if args.kind == "train":
         from midframe.engine.speed import bench_train
         from midframe.launch.tasks import quiet

@@ -1,82 +1,161 @@
-"""Find what cannot work before anything is trained: from config and class attributes alone."""
+"""Find what cannot work before anything is trained: from config, signatures and attributes.
+
+No file of a data set is looked at, and the model is built without memory for its weights.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
+import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from hydra.utils import get_class
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from midframe.data.module import Data
 from midframe.data.sampler import per_device_batch
+from midframe.engine.build import plain
+from midframe.engine.enrich import Enricher
 from midframe.errors import UserError
-from midframe.launch import entry
+from midframe.launch import check_values, entry
+from midframe.losses import Term, WeightedSum
+from midframe.models import zoo
+from midframe.models.base import Interpolator
+from midframe.models.weights import chosen_weights
+from midframe.nodes import check_options, find_class, find_target
+from midframe.paths import config_files
+
+# Nodes that are called later, with these parameters.
+_HANDED_ON = {"data.layout": ("root", "split", "context"), "optimizer.build": ("params",)}
+_GROUPS = ("data", "loss", "optimizer", "teacher", "callbacks", "logger", "trainer")
 
 
 def check(cfg: DictConfig) -> None:
-    """Raise `UserError` with every problem of a training config, one line each."""
-    problems = list(find_problems(cfg))
+    """Raise `UserError` with every problem of a training config, on one line."""
+    problems = list(dict.fromkeys(find_problems(cfg)))
     if problems:
         raise UserError("; ".join(problems))
 
 
 def find_problems(cfg: DictConfig) -> Iterator[str]:
     """Yield what is wrong with a training config, and what to do about it."""
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        yield f"{', '.join(missing)} must be given, for example {missing[0]}=..."
+    try:  # first of all, since other nodes follow from what its class says
+        model = None if OmegaConf.missing_keys(cfg.model) else zoo.build_empty(plain(cfg.model))
+    except UserError as error:
+        yield str(error)
         return
-    wrong = list(_types(cfg))
+    lacking = sorted(OmegaConf.missing_keys(cfg if model else cfg.model))
+    if model is None or lacking:
+        yield f"{', '.join(lacking)} must be given, for example {lacking[0]}=..."
+        return
+    wrong = [*_nodes(cfg), *check_values.find_problems(cfg), *_entries(cfg)]
+    wrong = wrong or [*_built(cfg)]
     if wrong:
         yield from wrong
         return
-    model = get_class(cfg.model.net._target_)
+    yield from _weights(cfg)
     yield from _model_and_data(cfg, model)
     yield from _loss(cfg, model)
     yield from _sizes(cfg, model)
     yield from _sweep(cfg)
 
 
-_WHOLE = (
-    "trainer.val_check_interval",
-    "trainer.checkpoint_every",
-    "trainer.log_every_n_steps",
-    "trainer.accumulate_grad_batches",
-    "data.global_batch",
-)
+def check_labels(cfg: DictConfig, data: Data) -> None:
+    """Raise `UserError` if a loss term needs flow labels that no training clip has.
+
+    Which clips have some is known only once the data set is indexed.
+    """
+    needs = _needs(_active_terms(cfg))
+    if any("flow" in _adds(node) for node in cfg.teacher.get("enrich") or []):
+        return
+    for name, need in needs.items():
+        if "flow" in need and not any(clip.flow for clip in data.clips(data.split)):
+            raise UserError(
+                f"the loss term {name} needs flow labels, which no training clip of data="
+                f"{cfg.data.name} has; give them with data.labels=DIR (midframe labels makes "
+                f"some) or teacher=dis, or drop it with ~loss.terms.{name}"
+            )
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _nodes(cfg: DictConfig) -> Iterator[str]:
+    """Hold every node with a ``_target_`` against what it names."""
+    for group in _GROUPS:
+        if OmegaConf.is_config(cfg.get(group)):
+            yield from _faults(cfg, OmegaConf.to_container(cfg[group], resolve=False), group)
 
 
-def _types(cfg: DictConfig) -> Iterator[str]:
-    for key in _WHOLE:
-        value = OmegaConf.select(cfg, key)
-        if not _is_count(value):
-            yield f"{key}={value} must be a whole number from 1 on"
-    if cfg.trainer.max_steps is None and not cfg.epochs:
-        yield "trainer.max_steps and epochs are both null; give one of them"
-    elif cfg.trainer.max_steps is not None and not _is_count(cfg.trainer.max_steps):
-        yield f"trainer.max_steps={cfg.trainer.max_steps} must be a whole number from 1 on"
-    crop = cfg.data.get("crop")
-    if crop is not None and not all(map(_is_count, crop if OmegaConf.is_list(crop) else [crop])):
-        yield f"data.crop={crop} must be a whole number of pixels, or two of them"
-    if str(cfg.trainer.accelerator) in ("gpu", "cuda") and not torch.cuda.is_available():
-        yield "PyTorch finds no GPU here; use trainer=cpu (or trainer=auto: the best there is)"
-    if not isinstance(cfg.seed, int) or cfg.seed < 0:
-        yield f"seed={cfg.seed} must be a whole number from 0 on"
-    if cfg.data.get("times", "fixed") not in ("fixed", "any"):
-        yield f"data.times={cfg.data.times} must be fixed or any"
-    rate = OmegaConf.select(cfg, "optimizer.lr")
-    if not isinstance(rate, (int, float)) or not rate > 0:
-        yield f"optimizer.lr={rate} must be a positive number"
+def _faults(cfg: DictConfig, node: Any, where: str) -> Iterator[str]:
+    if isinstance(node, list):
+        for number, part in enumerate(node):
+            yield from _faults(cfg, part, f"{where}[{number}]")
+    if not isinstance(node, dict):
+        return
+    partial, given = node.get("_partial_") is True, _HANDED_ON.get(where, ())
+    if given and not ("_target_" in node and partial):
+        yield f"{where} needs _target_: a function, and _partial_: true, as it is called later"
+    elif "_target_" in node:
+        target = OmegaConf.select(cfg, f"{where}._target_")
+        options = [str(key) for key in node if not _is_hydras(str(key))]
+        late = "_args_" in node or (partial and not given)
+        try:
+            check_options(find_target(target, where), options, where, given=given, partial=late)
+        except UserError as error:
+            yield str(error)
+    for key, part in node.items():
+        yield from _faults(cfg, part, f"{where}.{key}")
 
 
-def _model_and_data(cfg: DictConfig, model: Any) -> Iterator[str]:
+def _is_hydras(key: str) -> bool:
+    return key in ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
+
+
+def _built(cfg: DictConfig) -> Iterator[str]:
+    """Build what costs little and says itself what is wrong with its values."""
+    for part in _terms(cfg).values():
+        for node in (part.get("weight"), part.term):
+            if OmegaConf.is_dict(node) and "weights" not in node:  # those read, or fetch, a file
+                yield from _refusal(partial(instantiate, node), node._target_)
+    for number, node in enumerate(cfg.teacher.get("enrich") or []):
+        yield from _refusal(partial(instantiate, node), f"teacher.enrich[{number}]")
+    yield from _refusal(partial(instantiate, cfg.data), "data")
+    yield from _refusal(partial(_optimize, cfg), "optimizer")
+
+
+def _refusal(build: Callable[[], object], where: str) -> Iterator[str]:
+    """Yield what a call says that does not like its arguments."""
+    try:
+        build()
+    except (UserError, InstantiationException, TypeError, ValueError) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        said = str(cause or error).strip().splitlines()[0]
+        yield said if isinstance(cause, UserError) else f"{where}: {said}"
+
+
+def _optimize(cfg: DictConfig) -> None:
+    """Build the optimizer for one number, and ask the schedule for its first factor."""
+    instantiate(cfg.optimizer.build)([torch.nn.Parameter(torch.zeros(1))])
+    schedule = cfg.optimizer.get("schedule")
+    if schedule and cfg.trainer.max_steps is not None:  # else its length is not known yet
+        instantiate(schedule)(0)
+
+
+def _weights(cfg: DictConfig) -> Iterator[str]:
+    try:
+        path = chosen_weights(cfg.weights, cfg.model)
+    except UserError as error:
+        yield str(error)
+        return
+    if path is not None and not path.is_file():
+        yield f"there is no weights file {path}"
+
+
+def _model_and_data(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
     if not model.trainable:
         yield (
             f"model={cfg.model.name} has nothing to train; use evaluate.py or midframe interpolate"
@@ -88,42 +167,97 @@ def _model_and_data(cfg: DictConfig, model: Any) -> Iterator[str]:
         )
     if model.times == "half" and cfg.data.get("times") == "any":
         yield f"model={cfg.model.name} knows only t = 0.5; use data.times=fixed"
+    if model.needs:  # there is no data set yet that has more than frames
+        yield (
+            f"model={cfg.model.name} needs {', '.join(sorted(model.needs))}, "
+            f"data={cfg.data.name} has none"
+        )
     yield from _what_is_learnt(cfg, model)
-    if "events" in model.needs and not cfg.data.get("events"):
-        yield f"model={cfg.model.name} needs events, data={cfg.data.name} has none"
 
 
-def _what_is_learnt(cfg: DictConfig, model: Any) -> Iterator[str]:
+def _what_is_learnt(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
     """A flow network learns from flow at the frames' own times, all others from frames between."""
     offered = cfg.data.layout.get("learns", "frames")
     if model.learns == "flow" and offered != "flow":
+        choices = " or ".join(f"data={name}" for name in _data_with_flow())
         yield (
             f"model={cfg.model.name} is a flow network and learns from flow between its two "
-            f"frames, which data={cfg.data.name} does not give; use data=flyingchairs or "
-            "data=synthetic"
+            f"frames, which data={cfg.data.name} does not give; use {choices}"
         )
     elif model.learns == "flow" and cfg.data.get("times") == "any":
         yield f"model={cfg.model.name} learns from the frames' own times; use data.times=fixed"
     elif model.learns != "flow" and offered == "flow":
+        choices = " or ".join(f"model={name}" for name in zoo.list_flow_networks())
         yield (
             f"data={cfg.data.name} gives flow between two frames, but model={cfg.model.name} "
-            "learns from frames between; use it with model=pwcnet or model=liteflownet, or other "
-            "data"
+            f"learns from frames between; use it with {choices}, or other data"
         )
 
 
-def _loss(cfg: DictConfig, model: Any) -> Iterator[str]:
-    terms = cfg.loss.get("terms") or {}
-    active = {name: node for name, node in terms.items() if node and node.get("weight") != 0}
-    if not active:
+def _data_with_flow() -> Iterator[str]:
+    """Choices of conf/data whose layout gives flow to whoever learns from it."""
+    for name, path in config_files("data").items():
+        with suppress(yaml.YAMLError, AttributeError):  # a broken file is told to who chooses it
+            if "learns" in yaml.safe_load(path.read_text(encoding="utf-8"))["layout"]:
+                yield name
+
+
+def _terms(cfg: DictConfig) -> dict[str, Any]:
+    """Return the entries of `WeightedSum`; none of a loss of one's own, which may be anything."""
+    with suppress(UserError):
+        if find_target(cfg.loss.get("_target_"), "loss") is WeightedSum:
+            return {k: v for k, v in (cfg.loss.get("terms") or {}).items() if v is not None}
+    return {}
+
+
+def _active_terms(cfg: DictConfig) -> dict[str, DictConfig]:
+    return {name: part for name, part in _terms(cfg).items() if part.get("weight") != 0}
+
+
+def _entries(cfg: DictConfig) -> Iterator[str]:
+    for name, part in _terms(cfg).items():
+        if not check_values.is_loss_entry(part):
+            yield (
+                f"loss.terms.{name} must hold term, with a _target_, and weight, a number or a "
+                "schedule with a _target_"
+            )
+
+
+def _needs(terms: Mapping[str, DictConfig]) -> dict[str, frozenset[str]]:
+    """Return by the terms' names the fields without which they cannot be computed."""
+    needs = {}
+    for name, node in terms.items():
+        locate = partial(find_class, where=f"loss.terms.{name}.term", base=Term)
+        needs[name] = locate(node.term._target_).needs_of(node.term, locate)
+    return needs
+
+
+def _adds(node: DictConfig) -> frozenset[str]:
+    added: frozenset[str] = find_class(node._target_, "teacher.enrich", Enricher).adds
+    return added
+
+
+def _loss(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
+    active = _active_terms(cfg)
+    if find_target(cfg.loss.get("_target_"), "loss") is WeightedSum and not active:
         yield "the loss has no term with a weight other than 0; choose one with loss=..."
-    provided = {f"pred.{name}" for name in model.provides} | {"target", "pred.frame"}
-    provided |= {"flow"} if cfg.data.get("flow", True) else set()
-    for node in cfg.teacher.get("enrich") or []:
-        provided |= set(get_class(node._target_).adds)
-    needs = {n: get_class(v.term._target_).needs_of(v.term, get_class) for n, v in active.items()}
+    # Flow counts as given until the data is indexed: see `check_labels`.
+    provided = {f"pred.{name}" for name in model.provides} | {"target", "flow", "pred.frame"}
+    try:
+        for number, node in enumerate(cfg.teacher.get("enrich") or []):
+            where = f"teacher.enrich[{number}]"
+            enricher = find_class(node.get("_target_"), where, Enricher)
+            lacking = sorted(enricher.needs - provided)
+            if lacking:
+                yield f"{where}: {enricher.__name__} needs {', '.join(lacking)}, given by nothing"
+            provided |= enricher.adds
+        needs = _needs(active)
+    except UserError as error:
+        yield str(error)
+        return
     if active and model.learns == "flow" and not any("flow" in need for need in needs.values()):
-        yield f"no loss term teaches a flow network; use loss={cfg.model.name}"
+        usual = cfg.model.get("loss") or cfg.model.name
+        yield f"no loss term teaches a flow network; use loss={usual}"
     for name, need in needs.items():
         lacking = sorted(need - provided)
         if lacking:
@@ -153,10 +287,10 @@ def _sweep(cfg: DictConfig) -> Iterator[str]:
         )
 
 
-def _sizes(cfg: DictConfig, model: Any) -> Iterator[str]:
+def _sizes(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
     crop = cfg.data.get("crop")
     if crop:
-        multiple = model.pad.multiple
+        multiple = model.padding(**model.fixed_hints).multiple
         for size in [crop] if isinstance(crop, int) else list(crop):
             if size % multiple:
                 near = max(size // multiple, 1) * multiple

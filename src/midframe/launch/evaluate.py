@@ -6,14 +6,22 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+import yaml
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.errors import UserError
 from midframe.launch import entry
+
+if TYPE_CHECKING:
+    from midframe.benchmark.protocol import Protocol
+    from midframe.benchmark.runner import Predictor
+
+_GROUP = "benchmark"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,35 +32,77 @@ def main(argv: Sequence[str] | None = None) -> int:
 def evaluate(cfg: DictConfig) -> None:
     """Measure the model on every selected benchmark, print and write the results."""
     # Imported here: composing a command line, or saying what is wrong with it, needs none of them.
-    from midframe.benchmark import protocol as protocols
     from midframe.benchmark.runner import Predictor
     from midframe.launch.inference import load_model, resolve_device
 
-    suites = _plain(cfg.benchmark).get("suites") or {}
-    if not suites:
-        raise UserError("no benchmark is selected; use benchmark=middlebury, for example")
+    for key in ("limit", "threads"):
+        if not (cfg[key] is None or (isinstance(cfg[key], int) and cfg[key] >= 1)):
+            raise UserError(f"{key}={cfg[key]} must be a whole number from 1 on, or null")
+    parts, roots = suites(cfg)
     device = resolve_device(cfg.device)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
-    if cfg.limit is not None and cfg.limit < 1:
-        raise UserError(f"limit={cfg.limit} measures nothing; use 1 or more, or null for all")
-    parts = {name: protocols.from_config(node["protocol"]) for name, node in suites.items()}
-    roots = {name: Path(cfg.benchmark.root or suites[name]["root"]).expanduser() for name in suites}
     torch.manual_seed(0)  # untrained weights are the same in every run
     model = load_model(_plain(cfg.model), cfg.weights, device, precision=cfg.precision)
     predictors = {name: Predictor(model, p) for name, p in parts.items()}
     facts = gather_facts(cfg, next(iter(predictors.values())).device)
     for name, predictor in predictors.items():
-        out = _folder(cfg, name, parts[name], facts, single=len(suites) == 1)
+        out = _folder(cfg, name, parts[name], facts, single=len(parts) == 1)
         _run_one(cfg, predictor, roots[name], out, facts)
 
 
-def _run_one(cfg: DictConfig, predictor: Any, root: Path, out: Path, facts: dict[str, Any]) -> None:
+def suites(cfg: DictConfig) -> tuple[dict[str, Protocol], dict[str, Path | None]]:
+    """Return the protocols and the folders of their data by the names of the benchmarks.
+
+    Args:
+        cfg: as `evaluate` takes it; of a folder that is None its layout needs no files.
+
+    Raises:
+        UserError: if none is chosen, or naming what is wrong with one.
+    """
+    from midframe.benchmark import protocol as protocols
+
+    node = _plain(cfg.benchmark)
+    nodes = node.get("suites") or {}
+    lost = next((name for name in _chosen() if name not in nodes), "")
+    if lost or "protocol" in node:  # which a file without that line puts at the wrong place
+        lost = lost or "NAME"
+        raise UserError(
+            f"the first line of conf/benchmark/{lost}.yaml must be "
+            f"`# @package benchmark.suites.{lost}`; copied files keep the name of another"
+        )
+    if not nodes:
+        raise UserError("no benchmark is selected; use benchmark=middlebury, for example")
+    parts, roots = {}, {}
+    for name, suite in nodes.items():
+        suite = suite if isinstance(suite, dict) else {}
+        extra = sorted(set(suite) - {"root", "protocol"})
+        if extra or not suite.get("protocol"):
+            what = f"has no key {extra[0]}" if extra else "has no protocol"
+            raise UserError(f"benchmark {name} {what}; its file holds root: and protocol: {{...}}")
+        parts[name] = protocols.from_config(suite["protocol"], name)
+        parts[name].find_layout()  # what is wrong with it shows before the weights are read
+        root = node.get("root") or suite.get("root")
+        roots[name] = Path(root).expanduser() if root else None
+    return parts, roots
+
+
+def _chosen() -> list[str]:
+    """Return what a command line chose by ``benchmark=NAME`` or ``benchmark=[NAME,...]``."""
+    words = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    values = [value for key, _, value in (word.partition("=") for word in words) if key == _GROUP]
+    chosen = yaml.safe_load(values[-1]) if values else []
+    return chosen if isinstance(chosen, list) else [str(chosen)]
+
+
+def _run_one(
+    cfg: DictConfig, predictor: Predictor, root: Path | None, out: Path, facts: dict[str, Any]
+) -> None:
     from midframe.benchmark import report, runner
     from midframe.benchmark.journal import Journal
 
     protocol = predictor.protocol
-    facts = {**facts, "root": str(root)}
+    facts = {**facts, "root": str(root) if root else None}
     journal = Journal(out / "journal.jsonl", _key(facts, protocol.digest()))
     finished = False
     try:
@@ -82,13 +132,14 @@ def _run_one(cfg: DictConfig, predictor: Any, root: Path, out: Path, facts: dict
 def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
     """Return all that a number depends on besides the protocol, for the record."""
     from midframe.launch.environment import environment
-    from midframe.models.weights import find_weights, sha256_of
+    from midframe.models.weights import chosen_weights, sha256_of
     from midframe.ops.backend import current
 
-    weights = find_weights(cfg.weights or cfg.model.get("weights"))
+    weights = chosen_weights(cfg.weights, cfg.model)
     config = _plain(cfg.model)
     # asked of the class: a yaml without `info` may still name a model with something to train
-    untrained = "untrained" if get_class(config["net"]["_target_"]).trainable else None
+    cls: Any = get_class(config["net"]["_target_"])
+    untrained = "untrained" if cls.trainable else None
     return {
         "model": cfg.model.name + (" (untrained)" if untrained and not weights else ""),
         "weights": str(weights) if weights else untrained,
@@ -101,7 +152,9 @@ def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
     }
 
 
-def _folder(cfg: DictConfig, name: str, protocol: Any, facts: dict[str, Any], single: bool) -> Path:
+def _folder(
+    cfg: DictConfig, name: str, protocol: Protocol, facts: dict[str, Any], single: bool
+) -> Path:
     if cfg.out:
         return Path(cfg.out) if single else Path(cfg.out) / name
     key = _key(facts, protocol.digest())

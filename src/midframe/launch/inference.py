@@ -10,26 +10,35 @@ import torch
 from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.models.base import Interpolator
-from midframe.models.weights import UNTRAINED, find_weights
+from midframe.models.weights import UNTRAINED, chosen_weights
 
 PRECISIONS = ("fp32", "bf16")
 
 
-def resolve_device(device: str) -> torch.device:
-    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device that is there."""
+def resolve_device(device: str, rank: int | None = None) -> torch.device:
+    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device that is there.
+
+    Args:
+        device: what was asked for; "auto" is a GPU where there is one.
+        rank: number of this process on its machine, where several share its GPUs in turn: "cuda"
+            and "auto" then mean this process's own.
+
+    Raises:
+        UserError: for another name, or a GPU that is not there.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if gpus else "cpu"
+    if device == "cuda" and gpus and rank is not None:
+        return torch.device("cuda", rank % gpus)
     try:
         found = torch.device(device)
     except RuntimeError as error:
         raise UserError(f"device={device} is not known; use auto, cpu or cuda") from error
     if found.type not in ("cpu", "cuda"):
         raise UserError(f"device={device} is not supported; use auto, cpu or cuda")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"device={device}: there are {torch.cuda.device_count()} CUDA devices here; "
-            "use auto or cpu"
-        )
+    if found.type == "cuda" and (found.index or 0) >= gpus:
+        raise UserError(f"device={device}: there are {gpus} CUDA devices here; use auto or cpu")
     return found
 
 
@@ -44,7 +53,8 @@ def load_model(
     """Build a model with its weights on a device, ready for inference.
 
     Args:
-        config: content of conf/model; its own ``weights`` count where ``weights`` is None.
+        config: content of conf/model; its own ``weights`` count where ``weights`` is None, see
+            `chosen_weights`.
         weights: a file, a run directory, None, or "none" for untrained ones.
         device: where to put it.
         precision: "fp32" or "bf16", see `midframe.models.inference.for_inference`.
@@ -56,10 +66,9 @@ def load_model(
     """
     if precision not in PRECISIONS:
         raise UserError(f"precision={precision} is not known; use {' or '.join(PRECISIONS)}")
-    weights = weights or config.get("weights")
-    path = find_weights(weights)
+    path = chosen_weights(weights, config)
     model = zoo.build({**config, "weights": path})
-    if model.trainable and path is None and weights != UNTRAINED:
+    if model.trainable and path is None and UNTRAINED not in (weights, config.get("weights")):
         raise UserError(
             f"model {config.get('name')} needs trained weights: {option}FILE "
             f"(official ones: see `midframe models` and conf/model), "

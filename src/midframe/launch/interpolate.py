@@ -222,16 +222,14 @@ def _load(args: argparse.Namespace) -> tuple[Interpolator, torch.device]:
     from midframe.models import zoo
 
     name = args.model or DEFAULT_MODEL
-    facts = zoo.describe(name)
+    config = zoo.config_of(name)
+    cls = zoo.check_config(config)
     # classical models compute on the CPU anyway
-    device = resolve_device(args.device if facts["trainable"] else "cpu")
-    if facts["context"] > 1:
-        raise UserError(f"model {name} reads {2 * facts['context']} frames, here are only two")
-    lacking = sorted({"events", "motion"} & set(facts["needs"]))
-    if lacking:
-        raise UserError(f"model {name} needs {lacking[0]} beside the two frames")
-    config = {"name": name, "net": {"_target_": facts["target"], **facts["options"]}}
-    config.update(hints=facts["hints"], weights=facts["weights"])
+    device = resolve_device(args.device if cls.trainable else "cpu")
+    if cls.context > 1:
+        raise UserError(f"model {name} reads {2 * cls.context} frames, here are only two")
+    if cls.needs:
+        raise UserError(f"model {name} needs {', '.join(sorted(cls.needs))} beside the two frames")
     options = {"precision": args.precision, "option": "--weights "}
     return load_model(config, args.weights, device, **options), device
 
@@ -256,7 +254,8 @@ def _write(
     out: Path, sequence: Sequence[np.ndarray], flows: Sequence[tuple[str, np.ndarray]]
 ) -> None:
     """Write everything into a folder beside ``out`` and move it there whole."""
-    from midframe.data.io import write_flow, write_image
+    from midframe.data.flow_files import write_flow
+    from midframe.data.io import write_image
     from midframe.picture import flow_pictures, overlay
     from midframe.video.gif import write_gif
 

@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from midframe.data import labels as files
 from midframe.data.manifest import claim, finish
-from midframe.data.module import NO_LABELS, Data
+from midframe.data.module import Data
 from midframe.engine.labels import check_room, find_work, write_labels
 from midframe.engine.teachers import FlowTeacher
 from midframe.errors import UserError
 from midframe.launch import entry
+from midframe.launch.inference import resolve_device
 
 
 def run(overrides: Sequence[str]) -> int:
@@ -33,8 +33,10 @@ def label(cfg: DictConfig) -> None:
     if cfg.dtype not in files.SUFFIXES:
         raise UserError(f"dtype={cfg.dtype}: give {' or '.join(files.SUFFIXES)}")
     number, shards = shard_of(cfg.shard)
+    workers = _workers(cfg.workers)
+    device = resolve_device(cfg.device, rank=_local_rank())
     teacher = _teacher(cfg)
-    data: Data = instantiate(cfg.data, labels=NO_LABELS)
+    data: Data = instantiate(cfg.data, labels=files.NO_LABELS)
     split = cfg.split or data.split
     out = _folder(cfg, data)
     clips = data.clips(split)
@@ -44,8 +46,7 @@ def label(cfg: DictConfig) -> None:
         "teacher": dict(teacher.settings),
         "dtype": cfg.dtype,
     }
-    claim(out, head, split, cfg.overwrite)
-    workers = _workers(cfg.workers)
+    claim(out, head, split, cfg.overwrite)  # may delete labels: what can be wrong was looked at
     work = find_work(clips, out, cfg.dtype, (number, shards), workers)
     check_room(work, out, cfg.dtype, shards)
     total = len(work)
@@ -57,7 +58,7 @@ def label(cfg: DictConfig) -> None:
                 out,
                 teacher,
                 dtype=cfg.dtype,
-                device=_device(cfg.device),
+                device=device,
                 workers=workers,
                 on_error=data.on_error,
                 advance=progress.advance,
@@ -127,18 +128,9 @@ def _workers(workers: Any) -> int:
     return workers
 
 
-def _device(device: str) -> torch.device:
-    if device not in ("auto", "cuda"):
-        try:
-            return torch.device(device)
-        except RuntimeError as error:
-            raise UserError(f"device={device}: give auto, cpu, cuda or cuda:1") from error
-    if not torch.cuda.is_available():
-        if device == "cuda":
-            raise UserError("device=cuda: PyTorch finds no GPU here; use device=auto")
-        return torch.device("cpu")
-    local = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
-    return torch.device("cuda", local % torch.cuda.device_count())
+def _local_rank() -> int:
+    """Return the number of this process on its machine, from torchrun or srun; 0 when alone."""
+    return int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
 
 
 class Progress:

@@ -6,21 +6,29 @@ import fcntl
 import hashlib
 import json
 import os
-import sys
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from midframe.engine.checkpoint import BEST, LAST
 from midframe.errors import UserError
 from midframe.launch.environment import environment
+from midframe.models.weights import BEST, LAST
 
 # What does not change what is learnt is left out of a run's identity.
-_VOLATILE = ("resume", "paths", "hydra", "logger", "callbacks", "run", "debug")
+_VOLATILE = ("resume", "paths", "hydra", "logger", "callbacks", "run", "expected")
+_VOLATILE_IN = {
+    "model": ("info",),
+    "data": ("workers",),
+    "trainer": ("log_every_n_steps", "checkpoint_every", "threads", "profiler"),
+}
+# What every run directory holds from its start on.
+_RECORDS = {".lock", "run.json", "config.yaml"}
 # Tells the other ranks of this machine which run they belong to.
 SHARED = "MIDFRAME_RUN"
 
@@ -35,6 +43,7 @@ class Run:
         checkpoint: what to continue from, or None for a start.
         step: the optimizer step of that checkpoint.
         record: contents of run.json.
+        made: whether this process made the directory.
     """
 
     dir: Path
@@ -42,6 +51,7 @@ class Run:
     checkpoint: Path | None = None
     step: int = 0
     record: dict[str, Any] = field(default_factory=dict)
+    made: bool = False
     _lock: IO[str] | None = None
 
     @property
@@ -58,10 +68,20 @@ class Run:
         aside.write_text(json.dumps(self.record, indent=1, default=str) + "\n")
         aside.replace(self.dir / "run.json")
 
-    def close(self, status: str) -> None:
-        """Record how it ended and release the directory."""
-        self.save(status=status, ended=time.strftime("%Y-%m-%dT%H:%M:%S"))
+    def close(self, status: str, steps: int | None = None) -> None:
+        """Record how it ended and release the directory.
+
+        With 0 steps done, a directory that this process made and that holds nothing but records is
+        removed.
+        """
+        if steps == 0 and self.made and self.is_main and self._is_empty():
+            shutil.rmtree(self.dir)
+        else:
+            self.save(status=status, ended=time.strftime("%Y-%m-%dT%H:%M:%S"))
         self.release()
+
+    def _is_empty(self) -> bool:
+        return {path.name for path in self.dir.iterdir()} <= _RECORDS
 
     def release(self) -> None:
         """Let other processes use the directory."""
@@ -70,13 +90,23 @@ class Run:
 
 
 def identity(cfg: DictConfig) -> str:
-    """Eight hex digits that follow from everything that changes what is learnt."""
+    """Eight hex digits that follow from everything that changes what is learnt.
+
+    Devices and precision take part: the numbers differ with them, if only by rounding.
+    """
     tree = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(tree, dict)
     kept = {k: v for k, v in tree.items() if k not in _VOLATILE}
+    for group, names in _VOLATILE_IN.items():
+        kept[group] = {k: v for k, v in (kept.get(group) or {}).items() if k not in names}
     kept["callbacks"] = {k: v for k, v in (tree.get("callbacks") or {}).items() if k == "ema"}
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def own_overrides() -> list[str]:
+    """The overrides of this run's command line, or of its job of a sweep; none without Hydra."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def open_run(cfg: DictConfig) -> Run:
@@ -156,6 +186,7 @@ def _reopen(path: Path) -> Run:
 
 def _locked(directory: Path) -> Run | None:
     """Take a run directory for this process; None where another one has it."""
+    made = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / ".lock").open("w")
@@ -167,7 +198,7 @@ def _locked(directory: Path) -> Run | None:
         lock.close()
         return None
     checkpoint, step = newest_checkpoint(directory)
-    return Run(directory, directory.name, checkpoint, step, read_record(directory), lock)
+    return Run(directory, directory.name, checkpoint, step, read_record(directory), made, lock)
 
 
 def _set_aside(run: Run) -> None:
@@ -179,17 +210,21 @@ def _set_aside(run: Run) -> None:
 
 def _compare(run: Run, cfg: DictConfig) -> None:
     """Refuse to continue what this config cannot continue."""
-    before = run.record.get("continues")
-    if before is not None and before != _continues(cfg):
+    before, asked = run.record.get("continues") or {}, _continues(cfg)
+    differing = [k for k in asked if k in before and before[k] != asked[k]]
+    if differing:
         run.release()
+        was, now = ({k: x[k] for k in differing} for x in (before, asked))
         raise UserError(
-            f"{run.dir} was trained with another model or averaging ({before}) than this command "
-            f"asks for ({_continues(cfg)}); use the same, or start anew with resume=never"
+            f"{run.dir} was trained with another model, optimizer or averaging ({was}) than this "
+            f"command asks for ({now}); use the same, or start anew with resume=never"
         )
-    if run.step >= cfg.trainer.max_steps:
+    # One that was killed at its last step may lack its last validation and summary.
+    last, finished = cfg.trainer.max_steps, run.record.get("status") == "finished"
+    if run.step > last or (run.step == last and finished):
         run.release()
         raise UserError(
-            f"{run.dir} is at step {run.step} of {cfg.trainer.max_steps} and finished; give a "
+            f"{run.dir} is at step {run.step} of {last}{' and finished' * finished}; give a "
             "higher trainer.max_steps to go on, or start anew with resume=never"
         )
 
@@ -201,6 +236,7 @@ def _continues(cfg: DictConfig) -> dict[str, Any]:
     return {
         "net": {k: v for k, v in net.items() if k != "init"},
         "ema": bool((cfg.get("callbacks") or {}).get("ema")),
+        "optimizer": OmegaConf.select(cfg, "optimizer.build._target_"),
     }
 
 
@@ -209,7 +245,8 @@ def _begin(run: Run, cfg: DictConfig) -> None:
         run.record = {"id": run.id, "started": time.strftime("%Y-%m-%dT%H:%M:%S"), "resumes": 0}
     else:
         run.record["resumes"] = run.record.get("resumes", 0) + 1
-    run.save(status="running", command=sys.argv, continues=_continues(cfg), **environment())
+    command = ["python", "train.py", *own_overrides()]
+    run.save(status="running", command=command, continues=_continues(cfg), **environment())
 
 
 def newest_checkpoint(directory: Path) -> tuple[Path | None, int]:

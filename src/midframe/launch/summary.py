@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import lightning as L
-from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
 from midframe.data.module import Data
-from midframe.engine.checkpoint import BEST, LAST
 from midframe.engine.module import VFIModule
-from midframe.launch.runs import Run
+from midframe.launch.runs import Run, own_overrides
+from midframe.models.weights import BEST, LAST
 
 
 def print_start(cfg: DictConfig, run: Run, data: Data, module: VFIModule, trainer: Any) -> None:
@@ -39,7 +40,6 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
     if metrics:
         run.save(metrics=metrics)
     run.save(steps=trainer.global_step, skipped=data.skipped)
-    weights = run.dir / (BEST if (run.dir / BEST).is_file() else LAST)
     print()
     if data.skipped:
         lost = "samples could not be read and were left out or replaced (data.on_error=skip)."
@@ -57,24 +57,44 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
             f"{metrics['val/epe']:.2f} px (EPE); without any motion it would be by "
             f"{metrics['val/epe_still']:.2f} px."
         )
-    expected = dict(cfg.get("expected") or {})
-    if note := expected.pop("note", None):
-        print(note)
-    if source := expected.pop("source", None):
-        numbers = ", ".join(f"{name} {value}" for name, value in expected.items())
-        print(f"Published for the whole recipe: {numbers} ({source}).")
+    if line := _better(trainer, metrics):
+        print(line)
+    for line in _facts(cfg):
+        print(line)
     for profile in run.dir.glob("*profile*.txt"):
         print(f"\n{profile}:\n{profile.read_text()}")
     print("\nWhat to try next:")
-    for command, why in next_commands(cfg, str(weights)):
+    weights = next((run.dir / x for x in (BEST, LAST) if (run.dir / x).is_file()), None)
+    for command, why in next_commands(cfg, weights):
         print(f"  {command}\n      {why}")
+
+
+def _better(trainer: L.Trainer, metrics: dict[str, float]) -> str | None:
+    """Say where best.ckpt holds better weights than the last, which the numbers are of."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
+            name, best = str(callback.monitor), float(callback.best_model_score)
+            if name in metrics and best != metrics[name]:
+                return f"{BEST} is of an earlier step, with {name} {best:.4g}."
+    return None
+
+
+def _facts(cfg: DictConfig) -> list[str]:
+    """What the recipe's yaml expects: its note, and numbers with their source."""
+    expected = dict(cfg.get("expected") or {})
+    note, source = expected.pop("note", None), str(expected.pop("source", None) or "none")
+    numbers = {k: v for k, v in expected.items() if isinstance(v, (int, float))}
+    lines = [str(note)] if note else []
+    if numbers and not source.startswith("none"):
+        listed = ", ".join(f"{name} {value}" for name, value in numbers.items())
+        lines.append(f"Published for the whole recipe: {listed} ({source}).")
+    return lines
 
 
 def _longer(cfg: DictConfig) -> tuple[str, str]:
     """This run's own command, for ten times the steps."""
-    own = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     replaced = ("trainer.max_steps=", "resume=")
-    kept = [o for o in own if not o.startswith(replaced)]
+    kept = [o for o in own_overrides() if not o.startswith(replaced)]
     steps = f"trainer.max_steps={cfg.trainer.max_steps * 10}"
     why = "the same recipe, ten times as long"
     if cfg.data.name == "sample":  # two short clips: more of them is what is lacking
@@ -84,19 +104,24 @@ def _longer(cfg: DictConfig) -> tuple[str, str]:
     return shlex.join(["python", "train.py", *kept, steps]), why
 
 
-def next_commands(cfg: DictConfig, weights: str) -> list[tuple[str, str]]:
-    """Commands that make sense after this run, with the reason."""
-    name, path = cfg.model.name, shlex.quote(weights)
+def next_commands(cfg: DictConfig, weights: Path | None) -> list[tuple[str, str]]:
+    """Commands that make sense after this run, with the reason; without weights only to train."""
+    trained = [] if weights is None else _with_weights(cfg.model.name, shlex.quote(str(weights)))
+    board = (f"tensorboard --logdir {cfg.paths.runs}", "look at curves and pictures")
+    return [*trained, _longer(cfg), board]
+
+
+def _with_weights(name: str, path: str) -> list[tuple[str, str]]:
+    changed = ("model.net.", "model.hints.")
+    own = shlex.join(o for o in own_overrides() if o.lstrip("+~").startswith(changed))
+    evaluate = f"python evaluate.py model={name} weights={path} benchmark=middlebury"
     return [
         (
             f"midframe interpolate A.png B.png --out between --model {name} --weights {path}",
             "put a frame between two of your own (--factor 8 for seven)",
         ),
         (
-            f"python evaluate.py model={name} weights={path} benchmark=middlebury "
-            "benchmark.root=DIR",
+            f"{evaluate} benchmark.root=DIR {own}".rstrip(),
             "measure it on a published benchmark",
         ),
-        _longer(cfg),
-        (f"tensorboard --logdir {cfg.paths.runs}", "look at curves and pictures"),
     ]

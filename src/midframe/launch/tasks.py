@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from midframe.data.io import write_bytes
@@ -15,8 +16,9 @@ from midframe.data.module import Data
 from midframe.engine.build import build_data, build_module, build_trainer
 from midframe.engine.feed import Feed
 from midframe.engine.module import VFIModule
+from midframe.errors import UserError
 from midframe.launch import entry
-from midframe.launch.check import check
+from midframe.launch.check import check, check_labels
 from midframe.launch.runs import Run, newest_checkpoint, open_run
 from midframe.launch.summary import print_end, print_start
 
@@ -32,10 +34,11 @@ def train(cfg: DictConfig) -> None:
     check(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
+    check_labels(cfg, data)
     count_steps(cfg, data)
     module = build_module(cfg)
     run = open_run(cfg)
-    status = "failed"
+    status, trainer = "failed", None
     try:
         with open_dict(cfg):
             cfg.run = {"dir": str(run.dir), "id": run.id, "step": run.step or None}
@@ -43,7 +46,7 @@ def train(cfg: DictConfig) -> None:
             text = OmegaConf.to_yaml(cfg, resolve=True)
             write_bytes(run.dir / "config.yaml", text.encode())
         run.save(data=data.fingerprint(), model=cfg.model.name)
-        trainer = build_trainer(cfg, run.step)
+        trainer = make_trainer(cfg, run.step)
         print_start(cfg, run, data, module, trainer)
         feed = Feed(data, trainer)
         fit(trainer, module, feed, run)
@@ -58,7 +61,16 @@ def train(cfg: DictConfig) -> None:
             f"the same command continues at step {kept}" if kept else "no step was saved yet"
         ) from None
     finally:
-        run.close(status)
+        run.close(status, trainer.global_step if trainer else 0)
+
+
+def make_trainer(cfg: DictConfig, step: int) -> L.Trainer:
+    """`build_trainer`, where what Lightning refuses is the user's to mend."""
+    try:
+        return build_trainer(cfg, step)
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"trainer: {reason}; conf/trainer has the known keys") from error
 
 
 def count_steps(cfg: DictConfig, data: Data) -> None:

@@ -75,11 +75,9 @@ class Term(nn.Module):
 
     Attributes:
         needs: fields without which it cannot be computed.
-        uses: fields that may be absent; the term is then zero.
     """
 
     needs: frozenset[str] = frozenset()
-    uses: frozenset[str] = frozenset()
 
     def forward(self, pred: Prediction, batch: Batch, model: Interpolator) -> Tensor:
         """Return the value for one batch; axes B and T are both averaged over."""
@@ -111,7 +109,6 @@ class Against(Term):
         if source != "teacher":
             raise UserError(f"a loss term can be held against 'teacher', not {source!r}")
         self.term = term
-        self.uses = term.uses
         self.needs = self._swap(term.needs)
 
     @staticmethod

@@ -5,12 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-UNKNOWN = 1e9  # flow beyond it is not known, by Middlebury's convention
-
-
-def known_flow(flow: Tensor) -> Tensor:
-    """Return which pixels of flow (..., 2, H, W) are known: finite and within 1e9; (..., H, W)."""
-    return (flow.abs() <= UNKNOWN).all(-3)  # of NaN this is false
+from midframe.types import known_flow
 
 
 def epe(pred: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,15 @@ class Pad:
     mode: PadMode = "replicate"
     side: PadSide = "both"
     least: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(PadMode) or self.side not in get_args(PadSide):
+            known = f"mode {', '.join(get_args(PadMode))}; side {', '.join(get_args(PadSide))}"
+            raise ValueError(f"mode={self.mode}, side={self.side} is not known; there are {known}")
+        if self.multiple < 1 or len(self.least) != 2:
+            raise ValueError(
+                f"multiple={self.multiple} is 1 or more, least={self.least} a height and a width"
+            )
 
     def amounts(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Return (left, right, top, bottom) in pixels for frames of this size."""
@@ -142,6 +152,15 @@ class Interpolator(nn.Module):
         """Return the padding for a call with these hints."""
         return self.pad
 
+    def pad_for(self, pad: Pad | None = None, **hints: Any) -> Pad:
+        """Return the padding of a call of `interpolate` with these arguments.
+
+        A ``pad`` replaces the model's own, but for the sizes that `forward` needs: the multiple is
+        the least that both have.
+        """
+        own = self.padding(**hints)
+        return own if pad is None else replace(pad, multiple=math.lcm(pad.multiple, own.multiple))
+
     @torch.no_grad()
     def interpolate(
         self, x: Inputs, *, pad: Pad | None = None, benchmark: str | None = None, **hints: Any
@@ -150,7 +169,7 @@ class Interpolator(nn.Module):
 
         Args:
             x: frames (B, 2c, 3, H, W) of any size.
-            pad: replaces the model's own padding, as benchmark protocols do.
+            pad: replaces the model's own padding, as benchmark protocols do: see `pad_for`.
             benchmark: the family of the data that is measured: see `hints`.
             **hints: see `forward`; `hints_for` says what stands in for those that are missing.
 
@@ -159,7 +178,7 @@ class Interpolator(nn.Module):
         """
         height, width = x.frames.shape[-2:]
         hints = self.hints_for(height, width, benchmark, **hints)
-        pad = pad or self.padding(**hints)
+        pad = self.pad_for(pad, **hints)
         was_training = self.training
         self.eval()
         try:

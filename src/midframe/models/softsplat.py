@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
 from midframe.models.blocks import wide
-from midframe.models.flow import FlowNetwork, leaky
+from midframe.models.flow import FlowNetwork
 from midframe.models.liteflownet import LiteFlowNet
 from midframe.models.pwcnet import PWCNet
+from midframe.models.softsplat_flow import Init, SmallFlow
+from midframe.models.softsplat_init import start_from_average
 from midframe.models.softsplat_parts import (
     COLUMNS,
     LARGEST_METRIC,
@@ -36,78 +38,13 @@ from midframe.models.softsplat_parts import (
     sized_flow,
     toward,
 )
-from midframe.ops import backwarp, correlation, splat
+from midframe.ops import splat
 from midframe.types import Inputs, Prediction
 
 STYLE = Style("netMain", bias=False, shared=False)
 EPSILON = 1e-7
-FLOW_FEATURES = (16, 32, 64, 96, 128, 192)
-FLOW_DECODER = (128, 128, 96, 64, 32)
-FLOW_NAMES = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth")
-VOLUME = 81
 NAMES = ("One", "Two", "Thr")
 METRIC_ROWS = (16, 32, 64, 96)
-
-
-class FlowExtractor(nn.Module):
-    """Feature pyramid of one frame: (N, 3, H, W) -> levels 1 (H/2) to 6 (H/64), rounded up."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        inside = 3
-        for name, width in zip(FLOW_NAMES, FLOW_FEATURES):
-            layers = (nn.Conv2d(inside, width, 3, 2, 1), nn.Conv2d(width, width, 3, 1, 1))
-            self.add_module(f"net{name}", leaky(*layers))
-            inside = width
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the six levels, finest first."""
-        levels = []
-        for name in FLOW_NAMES:
-            x = getattr(self, f"net{name}")(x)
-            levels.append(x)
-        return levels
-
-
-class FlowDecoder(nn.Module):
-    """The flow of one level from its features and the flow of the level above."""
-
-    def __init__(self, level: int) -> None:
-        super().__init__()
-        inside = FLOW_FEATURES[level - 1] + VOLUME + (2 if level < len(FLOW_FEATURES) else 0)
-        layers = []
-        for width in FLOW_DECODER:
-            layers.append(nn.Conv2d(inside, width, 3, 1, 1))
-            inside = width
-        self.netMain = nn.Sequential(*leaky(*layers), nn.Conv2d(inside, 2, 3, 1, 1))
-
-    def forward(self, first: Tensor, second: Tensor, flow: Tensor | None) -> Tensor:
-        """Return the flow (N, 2, h, w) in pixels of this level."""
-        parts = []
-        if flow is not None:
-            flow = sized_flow(flow, first.shape[-2:])
-            second = backwarp(second, flow, "zeros")
-            parts = [flow.to(first.dtype)]
-        volume = correlation(first, second)
-        return wide(self.netMain(torch.cat([first, volume, *parts], 1)))
-
-
-class SmallFlow(nn.Module):
-    """The published model's own flow network, of PWC-Net's kind."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.netExtractor = FlowExtractor()
-        for level, name in enumerate(FLOW_NAMES, start=1):
-            self.add_module(f"net{name}", FlowDecoder(level))
-
-    def forward(self, both: Tensor) -> Tensor:
-        """Return the flows (2 B, 2, H, W) between normalised BGR frames (2 B, 3, H, W)."""
-        flow = None
-        levels = self.netExtractor(both.to(next(self.parameters()).dtype))
-        for name, features in zip(reversed(FLOW_NAMES), reversed(levels)):
-            flow = getattr(self, f"net{name}")(features, other_half(features), flow)
-        return sized_flow(flow, both.shape[-2:])
 
 
 class Basic(nn.Module):
@@ -291,6 +228,8 @@ class SoftSplat(Interpolator):
         train_flow: whether the flow network is fine-tuned; else it gets no gradient.
         grid_only: the baseline without motion: GridNet sees the features where they are, and there
             are neither flow network nor metric. Knows only t = 0.5.
+        init: "default" is PyTorch's; "he" starts at no motion and at the average of the frames, and
+            learns motion from scratch many times sooner: see `flow_init`, `softsplat_init`.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({"flow"})
@@ -303,6 +242,7 @@ class SoftSplat(Interpolator):
         metric: Literal["network", "alpha"] = "network",
         train_flow: bool = True,
         grid_only: bool = False,
+        init: Init = "default",
     ) -> None:
         super().__init__()
         networks = {"own": SmallFlow, "pwcnet": PWCNet, "liteflownet": LiteFlowNet}
@@ -312,12 +252,16 @@ class SoftSplat(Interpolator):
                 f"SoftSplat has flow {', '.join(networks)} and metric {', '.join(metrics)}, "
                 f"not {flow!r} and {metric!r}"
             )
+        if init not in ("default", "he"):
+            raise ValueError(f"SoftSplat has init default and he, not {init!r}")
         self.netFlow: nn.Module | None = None
         if grid_only:
             self.times, self.provides = "half", frozenset()
         else:
-            self.netFlow = networks[flow]().requires_grad_(train_flow)
+            self.netFlow = networks[flow](init=init).requires_grad_(train_flow)
         self.netSynthesis = Synthesis(None if grid_only else metrics[metric]())
+        if init == "he":
+            start_from_average(self.netSynthesis)
 
     def forward(self, x: Inputs, **hints: object) -> Prediction:
         """Interpolate at every ``x.t``; flow, features and metric are computed once for all.

@@ -17,20 +17,36 @@ SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 NAMED_AT_MOST = 3
 UNTRAINED = "none"
-_IN_RUNS = ("best.ckpt", "last.ckpt")  # of a run directory, the better one first
+BEST, LAST = "best.ckpt", "last.ckpt"  # of a run directory
 
 
-def find_weights(weights: str | None) -> Path | None:
+def chosen_weights(option: Any, config: Mapping[str, Any]) -> Path | None:
+    """Return the weights file that a command is to load, None for untrained weights.
+
+    The one rule of all commands: what the command line says wins over what the model's config says.
+
+    Args:
+        option: the command's own: a file, a run directory, "none" for untrained weights, or None
+            where it says nothing.
+        config: the model's, whose ``weights`` may be any of these.
+
+    Raises:
+        UserError: for a folder without checkpoints. Whether a file is there shows when it is read.
+    """
+    return find_weights(option if option not in (None, "") else config.get("weights"))
+
+
+def find_weights(weights: str | PathLike[str] | None) -> Path | None:
     """Return the weights file that an option means: a file, or the best one of a run directory."""
     if weights in (None, "", UNTRAINED):
         return None
     path = Path(str(weights)).expanduser()
     if not path.is_dir():
         return path
-    for name in _IN_RUNS:
+    for name in (BEST, LAST):
         if (path / name).is_file():
             return path / name
-    raise UserError(f"weights={path}: no {' or '.join(_IN_RUNS)} in this folder; give a file")
+    raise UserError(f"weights={path}: no {BEST} or {LAST} in this folder; give a file")
 
 
 def load_weights(model: nn.Module, source: str | PathLike[str] | Mapping[str, Any]) -> nn.Module:
@@ -50,8 +66,10 @@ def load_weights(model: nn.Module, source: str | PathLike[str] | Mapping[str, An
     if isinstance(source, Mapping):
         label, content = "the state dict", source
     else:
-        path = find_weights(str(source))
-        label, content = str(path), read_checkpoint(path or source)
+        path = find_weights(source)
+        if path is None:
+            raise UserError(f"there are no weights to load: {str(source)!r} names no file")
+        label, content = str(path), read_checkpoint(path)
     state = _match(_unwrap(content, label), model)
     _check(state, model, label)
     model.load_state_dict(state, strict=True)

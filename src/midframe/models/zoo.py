@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
-from importlib import import_module
 from os import PathLike
 from typing import Any
 
+import torch
 import yaml
-from torch import nn
 
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
 from midframe.models.flow import FlowNetwork
 from midframe.models.inference import for_inference
-from midframe.models.weights import load_weights
+from midframe.models.weights import chosen_weights, load_weights
+from midframe.nodes import check_hints, check_options, find_class
 from midframe.paths import config_files
 
 __all__ = [
     "build",
+    "build_empty",
+    "check_config",
+    "config_of",
     "create_flow",
     "create_model",
     "describe",
     "for_inference",
+    "list_flow_networks",
     "list_models",
     "load_weights",
 ]
@@ -35,6 +39,16 @@ def list_models() -> list[str]:
     return list(config_files("model"))
 
 
+def list_flow_networks() -> list[str]:
+    """Return the names that `create_flow` takes, sorted."""
+    names = []
+    for name in list_models():
+        with suppress(UserError):  # a broken yaml is told to who asks for that model
+            if issubclass(check_config(config_of(name)), FlowNetwork):
+                names.append(name)
+    return names
+
+
 def create_model(
     name: str, weights: str | PathLike[str] | Mapping[str, Any] | None = None, **options: Any
 ) -> Interpolator:
@@ -42,13 +56,14 @@ def create_model(
 
     Args:
         name: one of `list_models`.
-        weights: a path or a state dict, see `load_weights`; None leaves the initial weights.
+        weights: a path or a state dict, see `load_weights`; "none" leaves the initial weights, and
+            None those that the yaml names, if any.
         **options: replace the arguments of the network in conf/model/<name>.yaml.
 
     Raises:
         UserError: for an unknown name or option, or weights that do not fit.
     """
-    config = _read(name)
+    config = config_of(name)
     config["net"] = {**config["net"], **options}
     if weights is not None:
         config["weights"] = weights
@@ -61,7 +76,7 @@ def create_flow(
     """Build an optical flow network in eval mode; ``estimate(a, b)`` gives the flow in pixels.
 
     Args:
-        name: "pwcnet" or "liteflownet".
+        name: of a flow network, such as "pwcnet"; see `list_flow_networks`.
         weights: as in `create_model`; published checkpoints load as they are.
         **options: as in `create_model`.
 
@@ -70,8 +85,7 @@ def create_flow(
     """
     model = create_model(name, weights, **options)
     if not isinstance(model, FlowNetwork):
-        known = [n for n in list_models() if describe(n)["learns"] == "flow"]
-        raise UserError(f"{name} is no flow network; there are {', '.join(known)}")
+        raise UserError(f"{name} is no flow network; there are {', '.join(list_flow_networks())}")
     return model
 
 
@@ -80,90 +94,123 @@ def build(config: Mapping[str, Any]) -> Interpolator:
 
     The node is a content of conf/model, composed or read: ``net`` holds ``_target_`` and the
     arguments, ``hints`` the options that every call of `Interpolator.interpolate` shall have.
+    Only ``net`` must be there.
 
     Raises:
-        UserError: for an unknown class or option, or weights that do not fit.
+        UserError: for an unknown class, option or hint, or weights that do not fit.
     """
-    name = str(config.get("name", "model"))
-    options = _plain(config["net"])
-    target = options.pop("_target_", None)
-    cls = _find_class(name, target)
-    _check_options(name, cls, options)
-    try:
-        model = cls(**options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"model {name} cannot be built with {options}: {error}") from error
+    model = _construct(check_config(config), config)
     weights = config.get("weights")
+    if not isinstance(weights, Mapping):
+        weights = chosen_weights(None, config)
     if weights is not None:
         load_weights(model, weights)
     model.fixed_hints = _plain(config.get("hints") or {})
     return model.eval()
 
 
-def describe(name: str) -> dict[str, Any]:
-    """Return what is known about a model without building it, for tables.
+def check_config(config: Mapping[str, Any]) -> type[Interpolator]:
+    """Return the class that `build` would use, without building it.
 
-    Keys: name, target, options, weights, hints, context, times, multiple, needs, provides,
-    trainable, learns, and those of ``info`` in its yaml (paper, licence, official weights,
-    parameters).
+    Raises:
+        UserError: for an unknown class, option or hint.
     """
-    config = _read(name)
-    options = dict(config["net"])
-    target = options.pop("_target_")
-    cls = _find_class(name, target)
-    return {
-        "context": cls.context,
-        "times": cls.times,
-        **(config.get("info") or {}),
-        "name": name,
-        "target": target,
-        "options": options,
-        "weights": config.get("weights"),
-        "hints": config.get("hints") or {},
-        "multiple": cls.pad.multiple,
-        "needs": sorted(cls.needs),
-        "provides": sorted(cls.provides),
-        "trainable": cls.trainable,
-        "learns": cls.learns,
-    }
+    where = f"model {_name(config)}"
+    net = config.get("net") or {}
+    cls = find_class(net.get("_target_"), f"{where}: net", Interpolator)
+    check_options(cls, _options(config), where)
+    check_hints(cls, config.get("hints") or {}, where)
+    return cls
 
 
-def _read(name: str) -> dict[str, Any]:
+def config_of(name: str) -> dict[str, Any]:
+    """Return what conf/model/<name>.yaml says: a config that `build` takes.
+
+    Keys that the file may leave out are there: name, weights, hints.
+
+    Raises:
+        UserError: for an unknown name, or a file that is no model's.
+    """
     known = config_files("model")
     if name not in known:
         near = get_close_matches(str(name), known, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
         raise UserError(f"there is no model {name!r}; {hint}")
-    config = yaml.safe_load(known[name].read_text(encoding="utf-8"))
-    if not isinstance(config, dict) or "_target_" not in (config.get("net") or {}):
-        raise UserError(f"{known[name]} has no net._target_: the class to build")
-    return config
-
-
-def _find_class(name: str, target: Any) -> type[Interpolator]:
-    module, _, attribute = str(target or "").rpartition(".")
     try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"model {name}: net._target_ {target} not found: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Interpolator)):
-        raise UserError(f"model {name}: net._target_ {target} is no Interpolator class")
-    return found
+        config = yaml.safe_load(known[name].read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"{known[name]} is no yaml: {said}") from error
+    net = config.get("net") if isinstance(config, dict) else None
+    if not isinstance(net, dict) or "_target_" not in net:
+        raise UserError(f"{known[name]} has no net._target_: the class to build")
+    return {"name": name, "weights": None, "hints": {}, **config}
 
 
-def _check_options(name: str, cls: type[Interpolator], options: Mapping[str, Any]) -> None:
-    if cls.__init__ is nn.Module.__init__:  # takes anything, and complains later
-        parameters: list[inspect.Parameter] = []
-    else:
-        parameters = list(inspect.signature(cls).parameters.values())
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    known = [p.name for p in parameters]
-    unknown = [key for key in options if key not in known]
-    if unknown:
-        raise UserError(
-            f"model {name} has no option {', '.join(unknown)}; known: {', '.join(known) or 'none'}"
-        )
+def build_empty(config: Mapping[str, Any]) -> Interpolator:
+    """Build a model on the device "meta": its attributes and shapes, without memory for weights.
+
+    Args:
+        config: as `build` takes it; its weights are not looked at.
+
+    Raises:
+        UserError: as `build`.
+    """
+    cls = check_config(config)
+    try:
+        with torch.device("meta"):
+            model = _construct(cls, config)
+    except (NotImplementedError, RuntimeError):  # its constructor looks at values
+        model = _construct(cls, config)
+    model.fixed_hints = _plain(config.get("hints") or {})
+    return model.eval()
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Return what is known about a model, for tables.
+
+    Keys: name, target, options, weights, hints, context, times, multiple, needs, provides,
+    trainable, learns, parameters, and those of ``info`` in its yaml (paper, licence, official
+    weights). What its class says wins over ``info``; parameters are counted where ``info`` does
+    not say how many were published.
+    """
+    config = config_of(name)
+    model, info = build_empty(config), config.get("info") or {}
+    parameters = info.get("parameters")
+    if parameters is None:
+        parameters = sum(p.numel() for p in model.parameters())
+    return {
+        **info,
+        "parameters": parameters,
+        "name": name,
+        "target": config["net"]["_target_"],
+        "options": _options(config),
+        "weights": config["weights"],
+        "hints": dict(model.fixed_hints),
+        "context": model.context,
+        "times": model.times,
+        "multiple": model.padding(**model.fixed_hints).multiple,
+        "needs": sorted(model.needs),
+        "provides": sorted(model.provides),
+        "trainable": model.trainable,
+        "learns": model.learns,
+    }
+
+
+def _construct(cls: type[Interpolator], config: Mapping[str, Any]) -> Interpolator:
+    options = _options(config)
+    try:
+        return cls(**options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model {_name(config)} cannot be built with {options}: {error}") from error
+
+
+def _name(config: Mapping[str, Any]) -> str:
+    return str(config.get("name", "model"))
+
+
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in _plain(config["net"]).items() if key != "_target_"}
 
 
 def _plain(node: Any) -> Any:

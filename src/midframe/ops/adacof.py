@@ -103,12 +103,14 @@ def _check(image: Tensor, weight: Tensor, alpha: Tensor, beta: Tensor, dilation:
     ),
 )
 def _forward(image, weight, alpha, beta, dilation, backend):  # type: ignore[no-untyped-def]
+    if image.numel() == 0 or weight.numel() == 0:
+        return _allocate(image, weight, alpha, beta, dilation, backend)
     code = backends.module("adacof", backend, image.device)
     return code.forward(image, weight, alpha, beta, dilation)
 
 
 @_forward.register_fake
-def _(image, weight, alpha, beta, dilation, backend):  # type: ignore[no-untyped-def]
+def _allocate(image, weight, alpha, beta, dilation, backend):  # type: ignore[no-untyped-def]
     batch, _, height, width = weight.shape
     return image.new_empty(batch, image.shape[1], height, width)
 
@@ -124,6 +126,9 @@ def _(image, weight, alpha, beta, dilation, backend):  # type: ignore[no-untyped
 def _backward(  # type: ignore[no-untyped-def]
     grad, image, weight, alpha, beta, dilation, backend, needs
 ):
+    if image.numel() == 0 or weight.numel() == 0:  # either may have elements, whose gradient is 0
+        inputs = (image, weight, alpha, beta)
+        return tuple(x.new_zeros(x.shape if need else 0) for x, need in zip(inputs, needs))
     code = backends.module("adacof", backend, image.device)
     return code.backward(grad, image, weight, alpha, beta, dilation, tuple(needs))
 

@@ -78,12 +78,14 @@ def _check(first: Tensor, second: Tensor, radius: int, stride: int) -> None:
     schema="(Tensor first, Tensor second, int radius, str backend) -> Tensor",
 )
 def _forward(first, second, radius, backend):  # type: ignore[no-untyped-def]
+    if first.numel() == 0:
+        return _allocate(first, second, radius, backend)
     code = backends.module("correlation", backend, first.device)
     return code.forward(first, second, radius)
 
 
 @_forward.register_fake
-def _(first, second, radius, backend):  # type: ignore[no-untyped-def]
+def _allocate(first, second, radius, backend):  # type: ignore[no-untyped-def]
     batch, _, height, width = first.shape
     return first.new_empty(batch, (2 * radius + 1) ** 2, height, width)
 
@@ -97,12 +99,16 @@ def _(first, second, radius, backend):  # type: ignore[no-untyped-def]
     ),
 )
 def _backward(grad, first, second, radius, backend, needs):  # type: ignore[no-untyped-def]
+    if first.numel() == 0:
+        return _allocate_gradients(grad, first, second, radius, backend, needs)
     code = backends.module("correlation", backend, first.device)
     return code.backward(grad, first, second, radius, tuple(needs))
 
 
 @_backward.register_fake
-def _(grad, first, second, radius, backend, needs):  # type: ignore[no-untyped-def]
+def _allocate_gradients(  # type: ignore[no-untyped-def]
+    grad, first, second, radius, backend, needs
+):
     return tuple(x.new_empty(x.shape if need else 0) for x, need in zip((first, second), needs))
 
 

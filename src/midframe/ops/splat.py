@@ -13,6 +13,7 @@ from midframe.ops.reference import splat as reference
 Mode = Literal["sum", "avg", "linear", "soft"]
 Normalize = Literal["addeps", "zeroeps", "clipeps"]
 
+# in the order of the kernels' numbers for them
 MODES = ("sum", "avg", "linear", "soft")
 NORMALIZE = ("addeps", "zeroeps", "clipeps")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from midframe.data.layouts.folders import (
@@ -13,7 +14,7 @@ from midframe.data.layouts.folders import (
     report_missing,
     windows,
 )
-from midframe.data.records import Clip, Listing
+from midframe.data.records import Clip, PartialClips
 from midframe.errors import UserError
 
 TREE = """\
@@ -39,13 +40,13 @@ _VIDEOS = (".mp4", ".mov", ".m4v")
 
 
 def clips(
-    root: Path,
+    root: Path | None,
     split: str,
     context: int = 1,
     *,
     factor: int = 8,
     on_error: OnError = "raise",
-) -> list[Clip]:
+) -> Sequence[Clip]:
     """Index clips of 9 consecutive frames, one every 8 frames.
 
     The videos of a split are those of ``<split>_list.txt`` where it is there, else the published
@@ -61,10 +62,10 @@ def clips(
     Raises:
         UserError: if the folder or a listed video is missing, or it holds videos instead of frames.
     """
-    root = Path(root)
     need_split("adobe240", split, ("train", "test"))
     need_context("adobe240", context, (1, 2), "data=clips")
-    names = _names(need(root, TREE), split)
+    root = need(root, TREE)
+    names = _names(root, split)
     missing = [name for name in names if not (root / name).is_dir()]
     count = report_missing("adobe240", missing, len(names), TREE, root, on_error)
     found = (
@@ -73,7 +74,7 @@ def clips(
         if (root / name).is_dir()
         for clip in windows(root / name, name, context=context, factor=factor, stride=factor)
     )
-    return Listing(found, count)
+    return PartialClips(found, count)
 
 
 def _names(root: Path, split: str) -> list[str]:

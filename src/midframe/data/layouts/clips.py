@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from midframe.data.layouts.folders import PICTURES, pictures
+from midframe.data.layouts.folders import PICTURES, need, pictures
 from midframe.data.records import Clip
 from midframe.data.shots import (
     Cutting,
     Footage,
-    Shot,
     cut_clips,
     frame_folder,
     hash_share,
@@ -32,7 +31,7 @@ _TREE = """\
 
 
 def clips(
-    root: Path,
+    root: Path | None,
     split: str,
     context: int = 1,
     *,
@@ -44,7 +43,7 @@ def clips(
     motion: float = 12.0,
     val_share: float = 0.1,
     on_error: Literal["raise", "skip"] = "raise",
-) -> list[Clip]:
+) -> Sequence[Clip]:
     """Return the moving clips of all videos and frame folders below ``root``.
 
     Videos and frame folders are decoded into shards once. Scene cuts end a clip, repeated frames
@@ -76,7 +75,7 @@ def clips(
         )
     how = Cutting(gap, stride, step, motion)
     shots = load_or_cut(
-        find_footage(Path(root), max_side),
+        find_footage(need(root, _TREE), max_side),
         Path(cache),
         settings={"max_side": max_side},
         title="decoding videos",
@@ -92,20 +91,30 @@ def clips(
             f"{root}: no clip of {reach} moving frames in {len(shots)} videos; add longer videos "
             "or set data.layout.motion or data.layout.gap lower"
         )
-    chosen = _split({n: s for n, s in shots.items() if found[n]}, val_share)[SPLITS.index(split)]
-    return [clip for shot in chosen for clip in cut_clips(shot, context, how)]
+    useful = [name for name, some in found.items() if some]
+    if len(useful) == 1:
+        sides = hold_out(shots[useful[0]], val_share, how)
+        cut = [[clip for s in side for clip in cut_clips(s, context, how)] for side in sides]
+        if not all(cut):
+            raise UserError(
+                f"{root}: the one video with clips, {useful[0]}, is too short to hold a part of it "
+                f"out; add a second one, or change data.layout.gap={gap}, "
+                f"data.layout.stride={stride} or data.layout.val_share={val_share}"
+            )
+        return cut[SPLITS.index(split)]
+    held = _held_out(useful, val_share)
+    chosen = [name for name in useful if (name in held) == (split == "val")]
+    return [clip for name in chosen for clip in found[name]]
 
 
 def find_footage(root: Path, max_side: int | None = None) -> list[Footage]:
     """Return the videos and frame folders at and below a folder, in the order of their names.
 
     Raises:
-        UserError: if the folder is missing, empty, or holds neither.
+        UserError: if the folder is empty, or holds neither.
     """
     if root.is_file():
         return [video(root.stem, root, max_side)]
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; set data.root to a folder like\n{_TREE}")
     footage: list[Footage] = []
     for place, folders, files in os.walk(root, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
@@ -124,15 +133,10 @@ def find_footage(root: Path, max_side: int | None = None) -> list[Footage]:
     return sorted(footage, key=lambda one: one.name)
 
 
-def _split(shots: dict[str, Sequence[Shot]], share: float) -> tuple[list[Shot], list[Shot]]:
-    """Share videos by the hashes of their names, so that a new video moves no other."""
-    if len(shots) == 1:
-        return hold_out(next(iter(shots.values())), share)
-    order = sorted(shots, key=hash_share)
+def _held_out(names: Sequence[str], share: float) -> set[str]:
+    """Return which videos are held out, by hashes of their names: a new video moves no other."""
+    order = sorted(names, key=hash_share)
     held = {name for name in order if hash_share(name) < share} or {order[0]}
     if len(held) == len(order):
         held.discard(order[-1])
-    sides: tuple[list[Shot], list[Shot]] = ([], [])
-    for name, one in shots.items():
-        sides[name in held].extend(one)
-    return sides
+    return held

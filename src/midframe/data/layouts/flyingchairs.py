@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from midframe.data.flow_files import NoMotion
-from midframe.data.io import FloFile, ImageFile
+from midframe.data.flow_files import FloFile, NoMotion
+from midframe.data.io import ImageFile
 from midframe.data.layouts.folders import OnError, need, need_context, need_split, report_missing
-from midframe.data.records import Clip, Listing
+from midframe.data.records import Clip, PartialClips
 from midframe.errors import UserError
 
 LIST = "FlyingChairs_train_val.txt"
@@ -24,13 +25,13 @@ _SPLITS = {"train": "1", "val": "2"}
 
 
 def pairs(
-    root: Path,
+    root: Path | None,
     split: str,
     context: int = 1,
     *,
     learns: Literal["flow"] = "flow",
     on_error: OnError = "raise",
-) -> list[Clip]:
+) -> Sequence[Clip]:
     """Index the pairs: the target is the first frame itself, with its flow to the second.
 
     Args:
@@ -44,7 +45,6 @@ def pairs(
         UserError: if the folder, the list or a pair of it is missing, the list is not one of 1 and
             2, or the context is not 1.
     """
-    root = Path(root)
     need_split("flyingchairs", split, _SPLITS)
     need_context("flyingchairs", context, (1,), "a model of two frames")
     if learns != "flow":
@@ -52,13 +52,14 @@ def pairs(
             "data flyingchairs has no frame between its two; use it with a flow network, such as "
             "model=pwcnet"
         )
-    names = set(os.listdir(need(need(root, TREE) / "data", TREE)))  # noqa: PTH208  no 70,000 paths
+    root = need(root, TREE)
+    names = set(os.listdir(need(root / "data", TREE)))  # noqa: PTH208  no 70,000 paths
     wanted = _SPLITS[split]
     listed = [f"{i:05d}" for i, mark in enumerate(_marks(root), start=1) if mark == wanted]
     missing = [e for e in listed if not all(f"{e}_{part}" in names for part in _PARTS)]
     count = report_missing("flyingchairs", missing, len(listed), TREE, root, on_error)
     absent = set(missing)
-    return Listing(_clips(root, [e for e in listed if e not in absent]), count)
+    return PartialClips(_clips(root, [e for e in listed if e not in absent]), count)
 
 
 _PARTS = ("img1.ppm", "img2.ppm", "flow.flo")

@@ -1,12 +1,14 @@
-"""What the layouts of published data sets share: lists, frame folders and helpful errors."""
+"""What layouts share: lists and tables, frame folders and helpful errors."""
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import median_low
 from typing import Literal
 
 from midframe.data.io import ImageFile
@@ -19,11 +21,13 @@ _NAMED = 3  # missing entries that a message names
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def need(path: Path, tree: str) -> Path:
-    """Return ``path``; `UserError` with the expected ``tree`` where there is no such thing."""
-    if not path.exists():
+def need(path: str | Path | None, tree: str) -> Path:
+    """Return a path; `UserError` with the expected ``tree`` where there is no such thing."""
+    if path is None:
+        raise UserError(f"no folder is given; set data.root to a folder like\n{tree}")
+    if not Path(path).exists():
         raise UserError(f"{path}: no such file or folder; set data.root to a folder like\n{tree}")
-    return path
+    return Path(path)
 
 
 def need_context(name: str, context: int, served: tuple[int, ...], other: str) -> None:
@@ -43,8 +47,46 @@ def need_split(name: str, split: str, known: Iterable[str]) -> None:
 
 
 def read_list(path: Path) -> list[str]:
-    """Return the lines of a list file without blank ones."""
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    """Return the lines of a list file without blank ones; `UserError` if it cannot be read."""
+    return [line.strip() for line in _text(path).splitlines() if line.strip()]
+
+
+def read_csv(path: Path, columns: Sequence[str], tree: str) -> list[dict[str, str]]:
+    """Return the rows of a comma-separated table with a heading, by the names of its columns.
+
+    Args:
+        path: the table; blank lines do not count.
+        columns: that every row must fill; others are returned as well.
+        tree: the folder that is expected, for the message where there is no such file.
+
+    Raises:
+        UserError: if the file is missing or cannot be read, a column is missing or a cell empty,
+            naming the line.
+    """
+    table = csv.DictReader(_text(need(path, tree)).splitlines(), skipinitialspace=True)
+    lacking = [name for name in columns if name not in (table.fieldnames or ())]
+    if lacking:
+        raise UserError(
+            f"{path}: its first line must name the columns {', '.join(columns)}; "
+            f"there is no {', '.join(lacking)}"
+        )
+    rows = []
+    for row in table:
+        cells = {name: (row[name] or "").strip() for name in table.fieldnames or ()}
+        for name in columns:
+            if not cells[name]:
+                raise UserError(f"{path}, line {table.line_num}: the column {name} is empty")
+        rows.append(cells)
+    return rows
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is no text in UTF-8 ({error}); save it as such") from error
 
 
 def report_missing(
@@ -82,6 +124,8 @@ def pictures(folder: Path) -> list[str]:
 def windows(folder: Path, group: str, *, context: int, factor: int, stride: int) -> Iterator[Clip]:
     """Yield clips of consecutive frames of one video, with ``factor`` - 1 frames to predict.
 
+    No clip reaches over frames that are missing, by the numbers in their names; the log says so.
+
     Args:
         folder: holds the frames, named in their order.
         group: name of the video.
@@ -90,13 +134,34 @@ def windows(folder: Path, group: str, *, context: int, factor: int, stride: int)
         stride: frames from the beginning of a clip to that of the next.
     """
     # one string object per frame, shared by the clips that overlap
-    frames = [ImageFile(f"{folder}{os.sep}{name}") for name in pictures(folder)]
+    runs = [[ImageFile(f"{folder}{os.sep}{n}") for n in run] for run in _runs(pictures(folder))]
+    if len(runs) > 1:
+        last, more = Path(runs[0][-1].path).name, len(runs) - 2
+        where = last + (f" and at {more} more places" if more else "")
+        _log.warning("%s: frames are missing after %s; no clip reaches over that", folder, where)
     inputs = tuple(i * factor for i in range(2 * context))
     targets = tuple(range(inputs[context - 1] + 1, inputs[context]))
-    for start in range(0, len(frames) - inputs[-1], stride):
-        name = Path(frames[start].path).stem
-        part = tuple(frames[start : start + inputs[-1] + 1])
-        yield Clip(f"{group}/{name}", part, inputs, targets, group=group)
+    for frames in runs:
+        for start in range(0, len(frames) - inputs[-1], stride):
+            name = Path(frames[start].path).stem
+            part = tuple(frames[start : start + inputs[-1] + 1])
+            yield Clip(f"{group}/{name}", part, inputs, targets, group=group)
+
+
+def _runs(names: Sequence[str]) -> list[Sequence[str]]:
+    """Split names of frames where the last number in them jumps; one run where some have none.
+
+    The usual step is the median, and a jump more than half as much again: names may be times,
+    whose steps differ by rounding.
+    """
+    found = [re.findall(r"\d+", Path(name).stem) for name in names]
+    if len(names) < 2 or not all(found):
+        return [names]
+    numbers = [int(one[-1]) for one in found]
+    steps = [after - before for before, after in zip(numbers, numbers[1:])]
+    usual = median_low(steps)
+    cuts = [i for i, s in enumerate(steps, 1) if usual > 0 and not 0 < s <= 1.5 * usual]
+    return [names[a:b] for a, b in zip([0, *cuts], [*cuts, len(names)])]
 
 
 def _by_number(name: str) -> list[tuple[int, int | str]]:

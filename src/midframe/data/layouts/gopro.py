@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from midframe.data.layouts.folders import (
@@ -12,7 +13,7 @@ from midframe.data.layouts.folders import (
     report_missing,
     windows,
 )
-from midframe.data.records import Clip, Listing
+from midframe.data.records import Clip, PartialClips
 
 TREE = """\
   GOPRO_Large_all/
@@ -57,13 +58,13 @@ VIDEOS = {
 
 
 def clips(
-    root: Path,
+    root: Path | None,
     split: str,
     context: int = 1,
     *,
     factor: int = 8,
     on_error: OnError = "raise",
-) -> list[Clip]:
+) -> Sequence[Clip]:
     """Index clips of 9 consecutive frames, one every 8 frames, as IFRNet trains and tests on.
 
     Args:
@@ -76,10 +77,9 @@ def clips(
     Raises:
         UserError: if the folder or a video of the split is missing.
     """
-    root = Path(root)
     need_split("gopro", split, VIDEOS)
     need_context("gopro", context, (1, 2), "data=clips")
-    need(root, TREE)
+    root = need(root, TREE)
     found: list[Clip] = []
     missing: list[str] = []
     for name in VIDEOS[split]:
@@ -89,4 +89,4 @@ def clips(
         else:
             found += windows(folder, name, context=context, factor=factor, stride=factor)
     count = report_missing("gopro", missing, len(VIDEOS[split]), TREE, root, on_error)
-    return Listing(found, count)
+    return PartialClips(found, count)

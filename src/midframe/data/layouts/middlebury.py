@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from midframe.data.io import ImageFile
@@ -12,7 +13,7 @@ from midframe.data.layouts.folders import (
     need_split,
     report_missing,
 )
-from midframe.data.records import Clip, Listing
+from midframe.data.records import Clip, PartialClips
 
 SCENES = (
     "Beanbags",
@@ -39,25 +40,24 @@ the interpolation ground truth)."""
 
 
 def other(
-    root: Path, split: str = "test", context: int = 1, *, on_error: OnError = "skip"
-) -> list[Clip]:
+    root: Path | None, split: str = "test", context: int = 1, *, on_error: OnError = "raise"
+) -> Sequence[Clip]:
     """Index the scenes: inputs frame10 and frame11, target frame10i11.
 
     Args:
         root: the folder in the official layout of two parts, or with one folder per scene.
         split: "test", the only one.
         context: 1.
-        on_error: "skip" leaves out scenes that are not there and counts them, for a benchmark,
-            which then reports an incomplete result; "raise" stops.
+        on_error: "skip" leaves out scenes that are not there and counts them, as its benchmarks
+            do, which then report an incomplete result; "raise" stops.
 
     Raises:
         UserError: if the folder is missing or holds none of the scenes, or not all and ``on_error``
             is "raise".
     """
-    root = Path(root)
     need_split("middlebury", split, ("test",))
     need_context("middlebury", context, (1,), "another benchmark, such as vimeo_septuplet")
-    need(root, TREE)
+    root = need(root, TREE)
     found: list[Clip] = []
     missing: list[str] = []
     for scene in SCENES:
@@ -71,4 +71,4 @@ def other(
         sources = tuple(ImageFile(str(path)) for path in paths)
         found.append(Clip(scene, sources, (0, 2), (1,), group=scene))
     count = report_missing("middlebury", missing, len(SCENES), TREE, root, on_error)
-    return Listing(found, count)
+    return PartialClips(found, count)

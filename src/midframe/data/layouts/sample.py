@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,7 @@ SPLITS = ("train", "val")
 
 
 def clips(
-    root: Path,
+    root: Path | None,
     split: str,
     context: int = 1,
     *,
@@ -24,7 +25,7 @@ def clips(
     step: int = 1,
     motion: float = 12.0,
     val_share: float = 0.22,
-) -> list[Clip]:
+) -> Sequence[Clip]:
     """Return the moving clips of the sample videos, decoding them into shards the first time.
 
     Whole shots are held out of bikes. Big Buck Bunny is one shot: its last part is held out as a
@@ -43,13 +44,16 @@ def clips(
         val_share: of the moving triplets of each video that is held out.
 
     Raises:
-        UserError: if the package is not installed.
+        UserError: if the package is not installed, or no place is given.
     """
+    if root is None:
+        raise UserError("data sample keeps the decoded frames in data.root; set it to a folder")
     if split not in SPLITS:
         raise UserError(f"data sample has no split '{split}'; there are {', '.join(SPLITS)}")
     how = Cutting(gap, stride, step, motion)
     shots = _shots(Path(root), max_side)
-    chosen = [s for one in shots.values() for s in hold_out(one, val_share)[SPLITS.index(split)]]
+    sides = [hold_out(one, val_share, how) for one in shots.values()]
+    chosen = [shot for side in sides for shot in side[SPLITS.index(split)]]
     return [clip for shot in chosen for clip in cut_clips(shot, context, how)]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from midframe.data.io import ImageFile
-from midframe.data.labels import with_labels
 from midframe.data.layouts.folders import (
     OnError,
     need,
@@ -16,7 +16,7 @@ from midframe.data.layouts.folders import (
     read_list,
     report_missing,
 )
-from midframe.data.records import Clip, Listing
+from midframe.data.records import Clip, PartialClips
 
 TRIPLETS = """\
   vimeo_triplet/
@@ -33,12 +33,12 @@ The data set is Vimeo-90K of the TOFlow project (Xue et al., 2019): take 'septup
 
 
 def triplets(
-    root: Path, split: str, context: int = 1, *, on_error: OnError = "raise"
-) -> list[Clip]:
-    """Index the triplets: inputs im1 and im3, target im2, and flow labels where there are any.
+    root: Path | None, split: str, context: int = 1, *, on_error: OnError = "raise"
+) -> Sequence[Clip]:
+    """Index the triplets: inputs im1 and im3, target im2.
 
     Args:
-        root: the folder with ``sequences``, ``flow`` and the lists.
+        root: the folder with ``sequences`` and the lists.
         split: "train" (51,313 triplets) or "test" (3,782).
         context: 1.
         on_error: "skip" leaves out listed triplets that are not there and counts them, "raise"
@@ -48,18 +48,15 @@ def triplets(
         UserError: if the folder, the list or a triplet of it is missing, or the context is not 1.
     """
     need_context("vimeo", context, (1,), "data=vimeo_septuplet or data=clips")
-    entries, missing = _listed("vimeo", Path(root), split, "tri_{}list.txt", TRIPLETS, on_error)
-    clips = Listing(
-        (Clip(entry, _frames(root, entry, 3), (0, 2), (1,), group=entry) for entry in entries),
-        missing,
-    )
-    labels = Path(root) / "flow"
-    return with_labels(clips, labels, split) if labels.is_dir() else clips  # type: ignore[return-value]
+    root = need(root, TRIPLETS)
+    entries, missing = _listed("vimeo", root, split, "tri_{}list.txt", TRIPLETS, on_error)
+    clips = (Clip(e, _frames(root, e, 3), (0, 2), (1,), group=e) for e in entries)
+    return PartialClips(clips, missing)
 
 
 def septuplets(
-    root: Path, split: str, context: int = 1, *, on_error: OnError = "raise"
-) -> list[Clip]:
+    root: Path | None, split: str, context: int = 1, *, on_error: OnError = "raise"
+) -> Sequence[Clip]:
     """Index the septuplets.
 
     Args:
@@ -76,10 +73,11 @@ def septuplets(
     """
     need_context("vimeo_septuplet", context, (1, 2), "data=clips")
     name, lists = "vimeo_septuplet", "sep_{}list.txt"
-    entries, missing = _listed(name, Path(root), split, lists, SEPTUPLETS, on_error)
+    root = need(root, SEPTUPLETS)
+    entries, missing = _listed(name, root, split, lists, SEPTUPLETS, on_error)
     inputs, targets = ((0, 6), (1, 2, 3, 4, 5)) if context == 1 else ((0, 2, 4, 6), (3,))
     clips = (Clip(e, _frames(root, e, 7), inputs, targets, group=e) for e in entries)
-    return Listing(clips, missing)
+    return PartialClips(clips, missing)
 
 
 def _frames(root: Path, entry: str, count: int) -> tuple[ImageFile, ...]:
@@ -92,7 +90,6 @@ def _listed(
 ) -> tuple[list[str], int]:
     """Return the entries of a list that are there, and how many are not."""
     need_split(name, split, ("train", "test"))
-    need(root, tree)
     listed = read_list(need(root / pattern.format(split), tree))
     present = _present(need(root / "sequences", tree), listed)
     missing = [e for e in listed if e not in present]

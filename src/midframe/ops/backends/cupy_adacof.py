@@ -79,12 +79,10 @@ class _Call:
 
 
 def forward(image: Tensor, weight: Tensor, alpha: Tensor, beta: Tensor, dilation: int) -> Tensor:
-    """Return the sums (N, C, H, W); see `midframe.ops.adacof`."""
+    """Sum the taps; see `contract.AdaCoF`."""
     image, weight = image.contiguous(), weight.contiguous()
     alpha, beta = alpha.contiguous(), beta.contiguous()
     out = image.new_empty(*image.shape[:2], *weight.shape[2:])
-    if not out.numel():
-        return out
     call = _Call(image, weight, dilation)
     call.over_pixels("adacof", call.groups, call.pack(), weight, alpha, beta, out)
     return out
@@ -99,12 +97,10 @@ def backward(
     dilation: int,
     needs: tuple[bool, bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the four gradients, an empty tensor where one is not needed."""
+    """Return the gradients; see `contract.AdaCoF`."""
     image, weight, grad = image.contiguous(), weight.contiguous(), grad.contiguous()
     alpha, beta = alpha.contiguous(), beta.contiguous()
     found = [x.new_empty(x.shape if need else 0) for x, need in zip((image, *[weight] * 3), needs)]
-    if not grad.numel():
-        return found[0].zero_(), found[1].zero_(), found[2].zero_(), found[3].zero_()
     call = _Call(image, weight, dilation)
     if needs[0]:
         _image_gradient(call, grad, weight, alpha, beta, found[0])

@@ -103,13 +103,11 @@ def is_tiled(radius: int, dtype: torch.dtype) -> bool:
 
 
 def forward(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """Return the means (N, (2 r + 1)^2, H, W); see `midframe.ops.correlation`."""
+    """Correlate; see `contract.Correlation`."""
     first, second = first.contiguous(), second.contiguous()
     batch, channels, height, width = first.shape
     planes = (2 * radius + 1) ** 2
     out = first.new_empty(batch, planes, height, width)
-    if not out.numel():
-        return out
     if not is_tiled(radius, first.dtype):
         wide = launcher.is_wide(first.numel(), out.numel() + THREADS)
         kernel = launcher.kernel("correlation_plain", "correlation_plain", first.dtype, wide)
@@ -150,12 +148,12 @@ def forward(first: Tensor, second: Tensor, radius: int) -> Tensor:
 def backward(
     grad: Tensor, first: Tensor, second: Tensor, radius: int, needs: tuple[bool, bool]
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of both maps, an empty tensor where it is not needed."""
+    """Return the gradients; see `contract.Correlation`."""
     first, second, grad = first.contiguous(), second.contiguous(), grad.contiguous()
     batch, channels, height, width = first.shape
     found = [first.new_empty(first.shape if need else 0) for need in needs]
     maps = sum(needs)
-    if not maps or not first.numel():
+    if not maps:
         return found[0], found[1]
     start = 0 if needs[0] else 1
     wide = launcher.is_wide(first.numel() + THREADS, grad.numel())

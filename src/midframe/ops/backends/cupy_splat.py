@@ -20,10 +20,10 @@ from torch import Tensor
 
 from midframe.ops.backends import launcher
 from midframe.ops.backends.launcher import Kernel
+from midframe.ops.splat import MODES, NORMALIZE
 
 FORMS = ("atomic", "linked", "sorted")
-MODES = {"sum": 0, "avg": 1, "linear": 2, "soft": 3}
-NORMALIZE = {"addeps": 0, "zeroeps": 1, "clipeps": 2}
+SUM, SOFT = MODES.index("sum"), MODES.index("soft")
 
 ATOMIC_CHANNELS = 2
 THREADS = 128
@@ -70,11 +70,7 @@ def form_for(channels: int, pixels: int) -> str:
 def forward(
     input: Tensor, flow: Tensor, metric: Tensor | None, mode: str, normalize: str
 ) -> Result:
-    """Splat; see `midframe.ops.splat`.
-
-    Returns:
-        the output, the weight N of each target (empty for sum), the shift (empty but for soft).
-    """
+    """Splat; see `contract.Splat`."""
     if torch.are_deterministic_algorithms_enabled():
         form = "sorted"
     else:
@@ -98,10 +94,10 @@ def forward_with(
 
     Args:
         form: which.
-        input: (N, C, H, W).
-        flow: (N, 2, H, W), float64 exactly where the input is, else float32.
-        metric: (N, 1, H, W) in the flow's dtype, or None.
-        mode: as in `midframe.ops.splat`.
+        input: of `contract.Splat`, as the next four.
+        flow: likewise.
+        metric: likewise.
+        mode: likewise.
         normalize: likewise.
         wide: index with 64 bits; None lets the sizes decide.
 
@@ -118,7 +114,7 @@ def forward_with(
     if wide is None:
         wide = _is_wide(input)
     run = _scatter if form == "atomic" else _gather
-    return run(form, input, flow, metric, MODES[mode], NORMALIZE[normalize], wide)
+    return run(form, input, flow, metric, MODES.index(mode), NORMALIZE.index(normalize), wide)
 
 
 def backward(
@@ -134,21 +130,7 @@ def backward(
     needs: tuple[bool, bool, bool],
     wide: bool | None = None,
 ) -> Result:
-    """Return the gradients of input, flow and metric, empty where `needs` is false.
-
-    Args:
-        grad: (N, C, H, W), in the input's dtype.
-        input: as in `forward`.
-        flow: likewise.
-        metric: likewise.
-        output: what `forward` returned; None for mode sum.
-        weight: likewise, empty for mode sum.
-        shift: likewise, empty but for mode soft.
-        mode: as in `forward`.
-        normalize: likewise.
-        needs: which gradients.
-        wide: as in `forward_with`.
-    """
+    """Return the gradients; see `contract.Splat`. ``wide`` is that of `forward_with`."""
     input, flow, grad = input.contiguous(), flow.contiguous(), grad.contiguous()
     own = None if metric is None else metric.contiguous()
     output = grad if output is None else output.contiguous()
@@ -162,11 +144,11 @@ def backward(
     gm = torch.empty_like(own) if own is not None and needs[2] else flow.new_empty(0)
     across, groups = _block(channels, pixels)
     launcher.launch(
-        _kernel("splat_backward", "splat_backward", input.dtype, wide, MODE=MODES[mode]),
+        _kernel("splat_backward", "splat_backward", input.dtype, wide, MODE=MODES.index(mode)),
         (-(-pixels // across), 1, 1),
         (across, groups, 1),
         (grad, input, flow, flow if own is None else own, output, weight, shift, gi, gf, gm)
-        + (channels, height, width, pixels, NORMALIZE[normalize])
+        + (channels, height, width, pixels, NORMALIZE.index(normalize))
         + (int(needs[0]), int(needs[1]), int(with_metric)),
         input.device,
     )
@@ -193,7 +175,7 @@ def _scatter(
         (total, total.numel(), weight, weight.numel(), shift, shift.numel()),
         device,
     )
-    if mode == MODES["soft"]:
+    if mode == SOFT:
         launcher.launch(
             _kernel(file, "splat_raise", dtype, wide, MODE=mode),
             (blocks, 1, 1),
@@ -208,7 +190,7 @@ def _scatter(
         (input, flow, metric, shift, total, weight, channels, height, width, pixels, size),
         device,
     )
-    if mode != MODES["sum"]:
+    if mode != SUM:
         launcher.launch(
             _kernel(file, "splat_normalize", dtype, wide, MODE=mode),
             grid,
@@ -296,8 +278,8 @@ def _outputs(input: Tensor, flow: Tensor, mode: int) -> Result:
     plane = (batch, 1, height, width)
     return (
         torch.empty_like(input),
-        flow.new_empty(plane if mode else 0),
-        flow.new_empty(plane if mode == MODES["soft"] else 0),
+        flow.new_empty(plane if mode != SUM else 0),
+        flow.new_empty(plane if mode == SOFT else 0),
     )
 
 
@@ -349,10 +331,12 @@ def variants() -> Iterator[Kernel]:
         if dtype in (torch.float32, torch.float64):  # the flow's
             for name in ("splat_link", "splat_keys", "splat_starts"):
                 yield _kernel("splat_bins", name, dtype, wide)
-        for mode in MODES.values():
-            for name in ("splat_clear", "splat_raise", "splat_scatter", "splat_normalize"):
-                if (name != "splat_raise" or mode == 3) and (name != "splat_normalize" or mode):
-                    yield _kernel("splat_scatter", name, dtype, wide, MODE=mode)
+        for mode in range(len(MODES)):
+            names = ["splat_clear", "splat_scatter"]
+            names += ["splat_raise"] if mode == SOFT else []
+            names += ["splat_normalize"] if mode != SUM else []
+            for name in names:
+                yield _kernel("splat_scatter", name, dtype, wide, MODE=mode)
             for by_key, chunk in ((0, SMALL), (0, MOST), (1, MOST)):
                 if wide and chunk == SMALL:
                     continue

@@ -16,7 +16,7 @@ WORK = 1 << 14  # taps that are worth a thread
 
 
 def forward(image: Tensor, weight: Tensor, alpha: Tensor, beta: Tensor, dilation: int) -> Tensor:
-    """Return the sum of the taps; see `midframe.ops.adacof`."""
+    """Sum the taps; see `contract.AdaCoF`."""
     batch, taps, height, width = weight.shape
     dtype = torch.promote_types(image.dtype, torch.float32)
     rows = _packed(image, dtype)
@@ -36,9 +36,9 @@ def backward(
     alpha: Tensor,
     beta: Tensor,
     dilation: int,
-    needs: tuple[bool, ...],
+    needs: tuple[bool, bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of the four tensors, empty where not needed."""
+    """Return the gradients; see `contract.AdaCoF`."""
     kernels = _kernels()
     batch, taps, height, width = weight.shape
     dtype = torch.promote_types(image.dtype, torch.float32)

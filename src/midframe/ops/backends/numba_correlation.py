@@ -15,7 +15,7 @@ WORK = 1 << 18  # multiplications that are worth a thread
 
 
 def forward(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """Return the correlation; see `midframe.ops.correlation`."""
+    """Correlate; see `contract.Correlation`."""
     kernels = _kernels()
     batch, channels, height, width = first.shape
     side = 2 * radius + 1
@@ -33,9 +33,9 @@ def forward(first: Tensor, second: Tensor, radius: int) -> Tensor:
 
 
 def backward(
-    grad: Tensor, first: Tensor, second: Tensor, radius: int, needs: tuple[bool, ...]
+    grad: Tensor, first: Tensor, second: Tensor, radius: int, needs: tuple[bool, bool]
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of both maps, empty where not needed."""
+    """Return the gradients; see `contract.Correlation`."""
     kernels = _kernels()
     batch, channels, height, width = first.shape
     dtype = torch.promote_types(first.dtype, torch.float32)

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from midframe.ops.backends.numba_threads import plain, spread
+from midframe.ops.reference import EPSILON, SAFE_EXPONENT
+from midframe.ops.splat import NORMALIZE
 
-RULES = {"addeps": 0, "zeroeps": 1, "clipeps": 2}
-EPSILON = 1e-7
-SAFE_EXPONENT = 64.0
 CACHE = 1 << 20  # bytes: what one core keeps near
 ROUND = 32 << 20  # bytes of gradient in rows at a time: more is slow to get from the system
 OVERLAP = 1.75  # bands that read a source chunk, on average
@@ -22,7 +21,7 @@ OVERLAP = 1.75  # bands that read a source chunk, on average
 def forward(
     input: Tensor, flow: Tensor, metric: Tensor | None, mode: str, normalize: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the splat, its importances and its shift; see `midframe.ops.splat`."""
+    """Splat; see `contract.Splat`."""
     kernels = _kernels()
     batch, channels, height, width = input.shape
     dtype = flow.dtype
@@ -40,7 +39,7 @@ def forward(
     spread(
         kernels.forward, batch * -(-height // band), -(-65536 * 4 // (row * band)), band,
         image.view(-1).numpy(), channels, motion, _planes(factor, dtype), _planes(shift, dtype),
-        kind, -1 if mode == "sum" else RULES[normalize], motion.dtype.type(EPSILON), ramp,
+        kind, -1 if mode == "sum" else NORMALIZE.index(normalize), motion.dtype.type(EPSILON), ramp,
         low, high, out.view(-1).numpy(), _planes(count, dtype), lanes,
     )  # fmt: skip
     if mode == "soft" and shift.numel() == 0:
@@ -58,9 +57,9 @@ def backward(
     shift: Tensor,
     mode: str,
     normalize: str,
-    needs: tuple[bool, ...],
+    needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of input, flow and metric, empty where not needed."""
+    """Return the gradients; see `contract.Splat`."""
     batch, channels, height, width = input.shape
     dtype = flow.dtype
     grad, image, flow = plain(grad, dtype), plain(input, dtype), plain(flow, dtype)
@@ -80,7 +79,7 @@ def backward(
     together = min(batch, max(1, ROUND // (cells * pitch * image.element_size())))
     rows = torch.empty(together * cells * pitch, dtype=dtype)
     along = torch.empty((together, height + 2, width + 2), dtype=dtype)
-    rule = -1 if mode == "sum" else RULES[normalize]
+    rule = -1 if mode == "sum" else NORMALIZE.index(normalize)
     for begin in range(0, batch, together):
         part = tuple(x[begin : begin + together] for x in whole)
         _gradients(part, channels, kind, mode, rule, rows.numpy(), along.numpy(), needs, lanes)

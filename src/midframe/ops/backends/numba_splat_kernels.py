@@ -14,6 +14,7 @@ import numpy as np
 
 from midframe.ops.backends.numba_compiler import compiled
 from midframe.ops.backends.numba_vectors import load, store, transpose
+from midframe.ops.reference import SAFE_EXPONENT
 
 CHUNK = 64  # source pixels of a row that are looked at together
 NOWHERE = 1 << 30
@@ -51,7 +52,7 @@ def shifts(start, stop, flow, metric, ramp, shift):
                 right, down = ramp[x] + flow[n, 0, y, x], ramp[y] + flow[n, 1, y, x]
                 if not inside(right, down, width, height):
                     continue
-                excess = metric[n, y, x] - 64
+                excess = metric[n, y, x] - SAFE_EXPONENT
                 left, top = int(np.floor(right)), int(np.floor(down))
                 for row in range(max(top, 0), min(top + 1 + (down > top), height)):
                     for column in range(max(left, 0), min(left + 1 + (right > left), width)):
@@ -106,8 +107,97 @@ def importance(metric, shift, n, y, x):
     """Return exp(min(metric - shift, 64)) at a corner, NaN for NaN; of the nearest if outside."""
     height, width = shift.shape[1:]
     exponent = metric - shift[n, min(max(y, 0), height - 1), min(max(x, 0), width - 1)]
-    limit = shift.dtype.type(64)
+    limit = shift.dtype.type(SAFE_EXPONENT)
     return math.exp(limit if exponent > limit else exponent)
+
+
+@compiled
+def importances(factor, shift, kind, n, y, x, top, left):
+    """Return a source's importance at its four corners, row by row."""
+    one = factor.dtype.type(1)
+    if kind == 0:
+        return one, one, one, one
+    m = factor[n, y, x]
+    if kind == 1:
+        return m, m, m, m
+    return (
+        importance(m, shift, n, top, left),
+        importance(m, shift, n, top, left + 1),
+        importance(m, shift, n, top + 1, left),
+        importance(m, shift, n, top + 1, left + 1),
+    )
+
+
+@compiled
+def corner_of(right, down, one):
+    """Return a target's first corner (left, top), its columns' shares and its rows'.
+
+    ``one`` is 1 in the positions' dtype.
+    """
+    left, top = np.floor(right), np.floor(down)
+    columns = left + one - right, right - left
+    rows = top + one - down, down - top
+    return int(left), int(top), columns, rows
+
+
+@compiled
+def _add(
+    tile, begin, pixels, n, y, first, last, flow, factor, shift, kind, ramp, sums, counts, pitch,
+    lanes,
+):  # fmt: skip
+    """Add the sources of a chunk to the band of target rows first..last.
+
+    Takes:
+        tile: the chunk's values, C' a source.
+        begin, pixels: the chunk's first column, and how many it has.
+        n, y: its sample and row.
+        first, last: rows of the band.
+        flow, factor, shift, kind, ramp, lanes: as in `forward`.
+        sums: C' numbers for each pixel of the band with its border.
+        counts: one for each, or a single one where the tile has a lane of ones for them.
+        pitch: C'.
+    """
+    height, width = flow.shape[2:]
+    line, spare, one = (width + 2) * pitch, len(counts) == 1, flow.dtype.type(1)
+    for x in range(begin, begin + pixels):
+        right, down = ramp[x] + flow[n, 0, y, x], ramp[y] + flow[n, 1, y, x]
+        if not inside(right, down, width, height):
+            continue
+        left, top, (west, east), (north, south) = corner_of(right, down, one)
+        if top >= last or top < first - 1:
+            continue
+        m0, m1, m2, m3 = importances(factor, shift, kind, n, y, x, top, left)
+        w0, w1, w2, w3 = north * west * m0, north * east * m1, south * west * m2, south * east * m3
+        cell = (top - first + 1) * (width + 2) + left + 1
+        if not spare:
+            counts[cell] += w0
+            counts[cell + 1] += w1
+            counts[cell + width + 2] += w2
+            counts[cell + width + 3] += w3
+        a, b = cell * pitch, (x - begin) * pitch
+        for c in range(0, pitch, len(lanes)):
+            value = load(tile, b + c, lanes)
+            store(sums, a + c, load(sums, a + c, lanes) + value * w0)
+            i = a + pitch + c
+            store(sums, i, load(sums, i, lanes) + value * w1)
+            i = a + line + c
+            store(sums, i, load(sums, i, lanes) + value * w2)
+            i = a + line + pitch + c
+            store(sums, i, load(sums, i, lanes) + value * w3)
+
+
+@compiled
+def _divide(sums, counts, shift, kind, rule, epsilon, n, y, cell, channels, pitch, count, lanes):
+    """Divide the row of the band that begins at ``cell`` by its importances; write ``count``."""
+    spare = len(counts) == 1
+    for x in range(count.shape[2]):
+        i = (cell + x) * pitch
+        reached = sums[i + channels] if spare else counts[cell + x]
+        count[n, y, x] = reached
+        lowered = shift[n, y, x] if kind == 2 else epsilon - epsilon
+        divisor = divisor_of(reached, lowered, rule, epsilon)
+        for c in range(0, pitch, len(lanes)):
+            store(sums, i + c, load(sums, i + c, lanes) / divisor)
 
 
 @compiled
@@ -135,11 +225,10 @@ def forward(
         lanes: a tuple as long as the vectors.
     """
     height, width = flow.shape[2:]
-    plane, size, one = height * width, len(lanes), flow.dtype.type(1)
+    plane, size = height * width, len(lanes)
     pitch = (channels + size - 1) // size * size
     spare = pitch > channels  # there is a lane for the importance beside the channels
-    line = (width + 2) * pitch
-    sums = np.empty((band + 2) * line, image.dtype)
+    sums = np.empty((band + 2) * (width + 2) * pitch, image.dtype)
     counts = np.empty(1 if spare else (band + 2) * (width + 2), image.dtype)
     tile = np.zeros(CHUNK * pitch, image.dtype)
     if spare:
@@ -159,52 +248,16 @@ def forward(
                 pixels = min(CHUNK, width - begin)
                 at = n * channels * plane + y * width + begin
                 to_rows(image, at, plane, channels, tile, 0, pitch, pixels, lanes)
-                for x in range(begin, begin + pixels):
-                    right, down = ramp[x] + flow[n, 0, y, x], ramp[y] + flow[n, 1, y, x]
-                    if not inside(right, down, width, height):
-                        continue
-                    west, north = np.floor(right), np.floor(down)
-                    left, top = int(west), int(north)
-                    if top >= last or top < first - 1:
-                        continue
-                    e, s = right - west, down - north
-                    w, nn = west + one - right, north + one - down
-                    w0, w1, w2, w3 = nn * w, nn * e, s * w, s * e
-                    if kind == 1:
-                        m = factor[n, y, x]
-                        w0, w1, w2, w3 = w0 * m, w1 * m, w2 * m, w3 * m
-                    elif kind == 2:
-                        m = factor[n, y, x]
-                        w0 *= importance(m, shift, n, top, left)
-                        w1 *= importance(m, shift, n, top, left + 1)
-                        w2 *= importance(m, shift, n, top + 1, left)
-                        w3 *= importance(m, shift, n, top + 1, left + 1)
-                    cell = (top - first + 1) * (width + 2) + left + 1
-                    if not spare:
-                        counts[cell] += w0
-                        counts[cell + 1] += w1
-                        counts[cell + width + 2] += w2
-                        counts[cell + width + 3] += w3
-                    a, b = cell * pitch, (x - begin) * pitch
-                    for c in range(0, pitch, size):
-                        value = load(tile, b + c, lanes)
-                        store(sums, a + c, load(sums, a + c, lanes) + value * w0)
-                        i = a + pitch + c
-                        store(sums, i, load(sums, i, lanes) + value * w1)
-                        i = a + line + c
-                        store(sums, i, load(sums, i, lanes) + value * w2)
-                        i = a + line + pitch + c
-                        store(sums, i, load(sums, i, lanes) + value * w3)
+                _add(
+                    tile, begin, pixels, n, y, first, last, flow, factor, shift, kind, ramp, sums,
+                    counts, pitch, lanes,
+                )  # fmt: skip
         for y in range(first, last):
             cell = (y - first + 1) * (width + 2) + 1
             if rule >= 0:
-                for x in range(width):
-                    i = (cell + x) * pitch
-                    reached = sums[i + channels] if spare else counts[cell + x]
-                    count[n, y, x] = reached
-                    lowered = shift[n, y, x] if kind == 2 else epsilon - epsilon
-                    divisor = divisor_of(reached, lowered, rule, epsilon)
-                    for c in range(0, pitch, size):
-                        store(sums, i + c, load(sums, i + c, lanes) / divisor)
+                _divide(
+                    sums, counts, shift, kind, rule, epsilon, n, y, cell, channels, pitch, count,
+                    lanes,
+                )  # fmt: skip
             at = n * channels * plane + y * width
             to_planes(sums, cell * pitch, pitch, channels, out, at, plane, width, lanes)

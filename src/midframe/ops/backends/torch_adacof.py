@@ -19,21 +19,8 @@ FARTHEST = 2.0**24  # the bound of an offset, so that it fits an index
 
 
 def forward(image: Tensor, weight: Tensor, alpha: Tensor, beta: Tensor, dilation: int) -> Tensor:
-    """Sum the taps; see `midframe.ops.adacof`.
-
-    Args:
-        image: (N, C, H + (k - 1) d, W + (k - 1) d).
-        weight: (N, k * k, H, W).
-        alpha: (N, k * k, H, W) in pixels, vertical.
-        beta: (N, k * k, H, W) in pixels, horizontal.
-        dilation: d.
-
-    Returns:
-        (N, C, H, W) in the image's dtype.
-    """
+    """Sum the taps; see `contract.AdaCoF`."""
     batch, _, height, width = weight.shape
-    if not image.numel() or not weight.numel():
-        return image.new_zeros(batch, image.shape[1], height, width)
     source = _bordered(image)
     table = source.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
     out = image.new_empty(batch, image.shape[1], height * width)
@@ -64,20 +51,7 @@ def backward(
     dilation: int,
     needs: tuple[bool, bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of `forward`'s image, weight, alpha and beta.
-
-    Args:
-        grad: of the output, in the inputs' dtype.
-        image: as `forward` got it.
-        weight: as `forward` got it.
-        alpha: as `forward` got it.
-        beta: as `forward` got it.
-        dilation: as `forward` got it.
-        needs: which of the four are wanted; the others come back empty.
-    """
-    if not image.numel() or not weight.numel():
-        sizes = [x.shape if need else 0 for x, need in zip((image, weight, alpha, beta), needs)]
-        return tuple(image.new_zeros(size) for size in sizes)  # type: ignore[return-value]
+    """Return the gradients; see `contract.AdaCoF`."""
     source = _bordered(image)
     shape, width = weight.shape, weight.shape[3]
     to_source = torch.zeros_like(source) if needs[0] else None

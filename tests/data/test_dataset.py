@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from midframe.data.clips import ClipDataset, collate
-from midframe.data.io import FloFile, write_image
-from midframe.data.layouts import vimeo
+from midframe.data.dataset import ClipDataset, collate
+from midframe.data.flow_files import FloFile
+from midframe.data.io import write_image
 from midframe.data.records import Box, Clip, Ticket
 from midframe.data.transforms import Augment
 from midframe.errors import UserError
@@ -54,7 +54,7 @@ def triplets(tmp_path_factory) -> Path:
 
 
 def test_a_triplet_is_read_as_it_is(triplets):
-    sample = ClipDataset(vimeo.triplets(triplets, "train"))[2]
+    sample = ClipDataset(fakes.labelled(triplets))[2]
     for frame, time in zip((*sample.frames, *sample.target), (0, 1, 0.5)):
         np.testing.assert_array_equal(frame, fakes.moving(time, seed=2))
     assert sample.t.tolist() == [0.5] and sample.size == fakes.SIZE
@@ -63,7 +63,7 @@ def test_a_triplet_is_read_as_it_is(triplets):
 
 def test_samples_follow_from_seed_epoch_and_index_alone(triplets):
     def make(seed: int = 3) -> ClipDataset:
-        return ClipDataset(vimeo.triplets(triplets, "train"), augment=PAPER, seed=seed)
+        return ClipDataset(fakes.labelled(triplets), augment=PAPER, seed=seed)
 
     tickets = [Ticket(epoch, index) for epoch in range(3) for index in range(6)]
     one, other = make(), make()
@@ -75,7 +75,7 @@ def test_samples_follow_from_seed_epoch_and_index_alone(triplets):
 
 
 def test_augmented_batches_keep_flow_and_frames_together(triplets):
-    dataset = ClipDataset(vimeo.triplets(triplets, "train"), augment=PAPER)
+    dataset = ClipDataset(fakes.labelled(triplets), augment=PAPER)
     batch = collate([dataset[Ticket(e, i)] for e in range(8) for i in range(6)]).float()
     target, flow = batch.target[:, 0], batch.flow[:, 0]
     for frame, to in zip(batch.inputs.pair, flow.unbind(1)):
@@ -127,7 +127,7 @@ def test_any_times_with_four_frames_are_evenly_spaced():
 
 
 def test_labels_only_where_they_belong_to_the_drawn_inputs(triplets):
-    clips = vimeo.triplets(triplets, "train")
+    clips = fakes.labelled(triplets)
     assert ClipDataset(clips, times="any")[0].flow is not None
     longer = replace(clips[0], frames=clips[0].frames + clips[1].frames)
     for epoch in range(40):
@@ -148,11 +148,6 @@ def test_only_the_crop_of_a_source_is_read():
     ClipDataset([clip], augment=Augment(16))[0]
     ClipDataset([clip], crop=16)[0]
     assert len(boxes) == 6 and all((b.height, b.width) == (16, 16) for b in boxes)
-
-
-def test_a_model_of_four_frames_on_two_frame_clips(triplets):
-    with pytest.raises(UserError, match="2 input frames and the model takes 4"):
-        ClipDataset(vimeo.triplets(triplets, "train"), context=2)[0]
 
 
 # --- bad files
@@ -181,7 +176,7 @@ BAD = [_missing, _truncated, _odd_sized, _foreign]
 def test_a_bad_frame_is_named(tmp_path, spoil):
     fakes.vimeo_triplets(tmp_path)
     spoil(tmp_path / "sequences/00001/0002/im3.png")
-    dataset = ClipDataset(vimeo.triplets(tmp_path, "train"), augment=PAPER)
+    dataset = ClipDataset(fakes.labelled(tmp_path), augment=PAPER)
     assert dataset[Ticket(0, 0)].id == "00001/0001"
     with pytest.raises(UserError) as error:
         dataset[Ticket(0, 1)]
@@ -196,7 +191,7 @@ def test_a_bad_label_is_named(tmp_path):
     path = tmp_path / "flow/00001/0001/flow_t1.flo"
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError, match=r"flow_t1\.flo: cut off"):
-        ClipDataset(vimeo.triplets(tmp_path, "train"))[0]
+        ClipDataset(fakes.labelled(tmp_path))[0]
 
 
 @pytest.mark.parametrize("spoil", BAD)
@@ -205,7 +200,7 @@ def test_bad_clips_are_skipped_and_counted(tmp_path, spoil, caplog):
     spoil(tmp_path / "sequences/00001/0002/im1.png")
 
     def make() -> ClipDataset:
-        return ClipDataset(vimeo.triplets(tmp_path, "train"), augment=PAPER, on_error="skip")
+        return ClipDataset(fakes.labelled(tmp_path), augment=PAPER, on_error="skip")
 
     dataset, again = make(), make()
     for epoch in range(5):
@@ -219,7 +214,7 @@ def test_bad_clips_are_skipped_and_counted(tmp_path, spoil, caplog):
 
 def test_skipping_does_not_hide_a_wrong_crop_or_a_lost_data_set(tmp_path):
     fakes.vimeo_triplets(tmp_path)
-    clips = vimeo.triplets(tmp_path, "train")
+    clips = fakes.labelled(tmp_path)
     with pytest.raises(UserError, match="bigger than the frame"):
         ClipDataset(clips, augment=Augment(224), on_error="skip")[0]
     for path in tmp_path.glob("sequences/*/*/im2.png"):
@@ -232,7 +227,7 @@ def test_skipping_does_not_hide_a_wrong_crop_or_a_lost_data_set(tmp_path):
 
 
 def test_collate_stacks_contiguous_tensors(triplets):
-    dataset = ClipDataset(vimeo.triplets(triplets, "train"), augment=Augment((16, 24)))
+    dataset = ClipDataset(fakes.labelled(triplets), augment=Augment((16, 24)))
     samples = [dataset[i] for i in range(3)]
     batch = collate(samples, "vimeo")
     assert batch.inputs.frames.shape == (3, 2, 3, 16, 24) and batch.target.shape[1] == 1
@@ -249,7 +244,7 @@ def test_collate_stacks_contiguous_tensors(triplets):
 
 
 def test_collate_marks_samples_without_labels(triplets):
-    samples = [ClipDataset(vimeo.triplets(triplets, "train"))[i] for i in range(3)]
+    samples = [ClipDataset(fakes.labelled(triplets))[i] for i in range(3)]
     samples[1] = replace(samples[1], flow=None)
     batch = collate(samples)
     assert batch.flow_valid.tolist() == [1, 0, 1]
@@ -260,7 +255,7 @@ def test_collate_marks_samples_without_labels(triplets):
 
 def test_collate_names_clips_of_different_size(triplets):
     one = ClipDataset([_clip(3, (0, 2), (1,))])[0]
-    other = ClipDataset(vimeo.triplets(triplets, "train"))[0]
+    other = ClipDataset(fakes.labelled(triplets))[0]
     with pytest.raises(UserError, match=r"clip \(40x40.*00001/0001 \(48x32"):
         collate([one, other])
 
@@ -268,7 +263,7 @@ def test_collate_names_clips_of_different_size(triplets):
 def test_clips_are_cheap_to_pickle(triplets):
     import pickle
 
-    clips = vimeo.triplets(triplets, "train")
+    clips = fakes.labelled(triplets)
     many = [replace(clip, id=f"{i}") for i in range(200) for clip in clips]
     assert len(pickle.dumps(many)) / len(many) < 600
     assert pickle.loads(pickle.dumps(clips)) == clips

@@ -1,4 +1,4 @@
-"""Correlation in plain PyTorch by many small products: what suits a processor's cache."""
+"""The value of correlation in plain PyTorch on a CPU: many small products, which suit its cache."""
 
 from __future__ import annotations
 
@@ -9,19 +9,11 @@ TILE = 8  # pixels across; of the TILE + 2 radius displacements computed, 2 radi
 
 
 def forward(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """Correlate; see `midframe.ops.correlation`.
+    """Correlate; see `contract.Correlation`.
 
     The first map is taken in tiles of 8 columns. Each of its blocks of 2 radius + 1 lines is
     multiplied with a slightly wider line of the second map, the one in the middle of its lines; the
     wanted sums lie on diagonals of the product. Both maps are read with the layout they come in.
-
-    Args:
-        first: (N, C, H, W).
-        second: (N, C, H, W).
-        radius: of the displacements, in pixels.
-
-    Returns:
-        (N, (2 radius + 1)^2, H, W) in the inputs' dtype.
     """
     batch, channels, height, width = first.shape
     side, wide = 2 * radius + 1, TILE + 2 * radius

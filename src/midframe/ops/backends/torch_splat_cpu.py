@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from midframe.ops.reference import EPSILON, SAFE_EXPONENT
+from midframe.ops.backends.torch_splat_divisor import divisor
+from midframe.ops.reference import SAFE_EXPONENT
 
 BLOCK = 1 << 18  # numbers in a thread's share of a temporary, which should stay in its cache
 FEW = 1 << 15  # pixels below which a call costs more than its work
@@ -43,7 +44,7 @@ class _Sources(NamedTuple):
 def forward(
     input: Tensor, flow: Tensor, metric: Tensor | None, mode: str, normalize: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Splat; the arguments and results are those of `torch_splat.forward`."""
+    """Splat; see `contract.Splat`."""
     batch, channels, height, width = input.shape
     output = input.new_empty(input.shape)
     count = flow.new_empty((batch, 1, height, width) if mode != "sum" else 0)
@@ -85,7 +86,7 @@ def backward(
     normalize: str,
     needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients, as `torch_splat.backward` does of the same arguments."""
+    """Return the gradients; see `contract.Splat`."""
     batch, _, height, width = input.shape
     to_input = input.new_empty(input.shape if needs[0] else 0)
     to_flow = flow.new_empty(flow.shape if needs[1] else 0)
@@ -280,17 +281,3 @@ def _shift(sources: _Sources, shares: list[Tensor], metric: Tensor) -> Tensor | 
     for at, share in zip(_corners(lowered, metric.shape[3]), shares):
         at.scatter_reduce_(2, sources.place, above.masked_fill(~(share > 0), 0), "amax")
     return lowered
-
-
-def divisor(count: Tensor, lowered: Tensor | None, normalize: str) -> tuple[Tensor, Tensor | None]:
-    """Return D of the accumulated importance, and dD/dN (None where it is one all over)."""
-    if normalize == "zeroeps":
-        return count.masked_fill(count == 0, 1), (count != 0).to(count.dtype)
-    epsilon = torch.full_like(count, EPSILON)
-    if lowered is not None:
-        epsilon *= torch.exp(-lowered)
-    if normalize == "addeps":
-        divisor, slope = count + epsilon, None
-    else:
-        divisor, slope = torch.maximum(count, epsilon), (count >= epsilon).to(count.dtype)
-    return divisor.masked_fill_(divisor == 0, 1), slope

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from midframe.ops.backends.torch_splat_planes import divisor
+from midframe.ops.backends.torch_splat_divisor import divisor
 from midframe.ops.reference import SAFE_EXPONENT
 
 
 def forward(
     input: Tensor, flow: Tensor, metric: Tensor | None, mode: str, normalize: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Splat; the arguments and results are those of `torch_splat.forward`."""
+    """Splat; see `contract.Splat`."""
     batch, channels, height, width = input.shape
     pixels = height * width
     averaged = mode != "sum"
@@ -63,7 +63,7 @@ def backward(
     normalize: str,
     needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients, as `torch_splat.backward` does of the same arguments."""
+    """Return the gradients; see `contract.Splat`."""
     batch, channels, height, width = input.shape
     table = _scaled(grad, flow.dtype, output, weight, shift, normalize)
     lowered = shift.reshape(-1) if mode == "soft" else None

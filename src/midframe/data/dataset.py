@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from midframe.data.planar import to_planes
-from midframe.data.records import Box, Clip, Sample, Source, Ticket
+from midframe.data.records import Box, Clip, Sample, Source, Ticket, ends, time_of
 from midframe.data.transforms import Augment, Crop, Plan, centre_crop
 from midframe.errors import UserError
 from midframe.types import Batch, Inputs, SampleMeta
@@ -33,7 +33,7 @@ class ClipDataset(Dataset[Sample]):
     number of workers, in any order and after a restart.
 
     Args:
-        clips: what samples are cut from.
+        clips: what samples are cut from, see `midframe.data.records.check_clips`.
         context: frames on each side of the gap: 1 gives two input frames, 2 gives four.
         augment: random crop and augmentation, or None for centre crops without any.
         crop: the centre crop's side or (height, width) where ``augment`` is None; None for all.
@@ -115,14 +115,12 @@ class ClipDataset(Dataset[Sample]):
     def _sample(self, clip: Clip, rng: np.random.Generator) -> Sample:
         inputs, targets = self._choose(clip, rng)
         flow = _labels(clip, inputs, targets)
-        size = _common_size(clip, inputs, targets, flow)
+        size = common_size(clip, (*inputs, *targets), flow or ())
         if self.augment is None:
             plan = centre_crop(self.crop, *size, clip.id)
         else:
             plan = self.augment.plan(rng, *size, clip.id)
-        middle = len(inputs) // 2
-        start, end = inputs[middle - 1], inputs[middle]
-        times = [(target - start) / (end - start) for target in targets]
+        times = [time_of(target, inputs) for target in targets]
         sample = _read(clip, inputs, targets, flow, plan)
         return plan.apply(replace(sample, t=np.array(times, np.float32), size=size))
 
@@ -131,11 +129,6 @@ class ClipDataset(Dataset[Sample]):
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if self.times == "any":
             return _any_times(clip, self.context, self.targets or 1, rng)
-        if len(clip.inputs) != 2 * self.context:
-            raise UserError(
-                f"clip {clip.id} has {len(clip.inputs)} input frames and the model takes "
-                f"{2 * self.context}; use another data layout"
-            )
         targets = clip.targets
         if self.targets is not None and self.targets != len(targets):
             if self.targets > len(targets):
@@ -178,22 +171,23 @@ def _labels(
     clip: Clip, inputs: tuple[int, ...], targets: tuple[int, ...]
 ) -> list[tuple[Source, Source]] | None:
     """Return the flow sources where every target has labels towards these very inputs."""
-    middle, own = len(inputs) // 2, len(clip.inputs) // 2
-    if not targets or inputs[middle - 1 : middle + 1] != clip.inputs[own - 1 : own + 1]:
+    if not targets or ends(inputs) != clip.ends:
         return None
     if not all(target in clip.flow for target in targets):
         return None
     return [clip.flow[target] for target in targets]
 
 
-def _common_size(
-    clip: Clip,
-    inputs: tuple[int, ...],
-    targets: tuple[int, ...],
-    flow: list[tuple[Source, Source]] | None,
+def common_size(
+    clip: Clip, indices: Sequence[int], flow: Sequence[tuple[Source, Source]] = ()
 ) -> tuple[int, int]:
-    sources = [clip.frames[i] for i in dict.fromkeys((*inputs, *targets))]
-    sources += [one for pair in flow or () for one in pair]
+    """Return (height, width) of these frames of a clip and its flow.
+
+    Raises:
+        UnreadableClip: if one cannot be read or they differ.
+    """
+    sources = [clip.frames[i] for i in dict.fromkeys(indices)]
+    sources += [one for pair in flow for one in pair]
     try:
         sizes = [tuple(source.size()) for source in sources]
     except UserError as error:

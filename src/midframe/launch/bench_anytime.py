@@ -1,0 +1,54 @@
+"""`midframe bench anytime`: runs the measurement, keeps its JSON and its table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from midframe.launch.bench_ops import environment, write
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `midframe bench anytime`."""
+    parser.add_argument("--model", nargs="+", default=["upr"], metavar="NAME")
+    parser.add_argument("--size", default="448x256", help="WIDTHxHEIGHT")
+    parser.add_argument("--times", type=int, default=7, help="frames between the two (7: x8)")
+    parser.add_argument("--weights", metavar="FILE", help="trained weights, for one model")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--rounds", type=int, default=5, help="timed turns")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--save", metavar="FILE", help="keep the JSON")
+    parser.add_argument("--table", metavar="FILE", help="rewrite the table in a text")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, print the JSON, and write what is asked for."""
+    from midframe.benchmark.speed_anytime import bench_anytime, markdown, replaced
+    from midframe.launch.bench import parse_size
+    from midframe.models.weights import find_weights
+
+    rows = []
+    for name in args.model:
+        row = bench_anytime(
+            name,
+            parse_size(args.size),
+            args.times,
+            weights=find_weights(args.weights),
+            precision=args.precision,
+            rounds=args.rounds,
+            threads=args.threads,
+        )
+        rows.append(row)
+        same = "the same frames" if row["equal"] else f"NOT equal: {row['max_difference']:g}"
+        print(f"{name}: {row['speed']:g} times as fast, {same}", file=sys.stderr, flush=True)
+    found = {"benchmark": "anytime", "environment": environment("cpu"), "models": rows}
+    text = json.dumps(found, indent=1)
+    print(text)
+    if args.save:
+        write(Path(args.save), text + "\n")
+    if args.table:
+        path = Path(args.table)
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        write(path, replaced(before, markdown(found)))

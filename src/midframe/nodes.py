@@ -1,0 +1,143 @@
+"""Config nodes with a ``_target_``: what they name, and whether it takes their options."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from midframe.errors import UserError
+
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_SAID_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def find_target(target: Any, where: str) -> Callable[..., Any]:
+    """Return the class or function that a ``_target_`` names.
+
+    Args:
+        target: a dotted name, such as "midframe.losses.Charbonnier".
+        where: what the message begins with, such as "loss.terms.l1.term".
+
+    Raises:
+        UserError: if there is none, or importing it needs a package that is not there. What else
+            goes wrong inside an imported file is a defect of that file and propagates.
+    """
+    label = f"{where}._target_ {target}"
+    if not _DOTTED.fullmatch(str(target or "")):
+        raise UserError(f"{label} is no dotted name, such as midframe.losses.Charbonnier")
+    module, names = _import(str(target), label)
+    found: Any = module
+    for name in names:
+        if not hasattr(found, name):
+            near = get_close_matches(name, [n for n in dir(found) if n[0] != "_"], n=2, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise UserError(f"{label} not found: {found.__name__} has no {name}{hint}")
+        found = getattr(found, name)
+    if not callable(found):
+        raise UserError(f"{label} is neither a class nor a function")
+    return found  # type: ignore[no-any-return]
+
+
+def find_class(target: Any, where: str, base: type) -> type[Any]:
+    """Return the class that a ``_target_`` names; `UserError` also if it is no ``base``."""
+    found = find_target(target, where)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise UserError(f"{where}._target_ {target} is no {base.__name__} class")
+    return found
+
+
+def check_options(
+    function: Callable[..., Any],
+    options: Iterable[str],
+    where: str,
+    *,
+    given: Iterable[str] = (),
+    partial: bool = False,
+) -> None:
+    """Hold options against a signature, without calling anything.
+
+    Args:
+        function: a class or function that gets the options by name.
+        options: their names.
+        where: what the message begins with, such as "loss.terms.l1.term".
+        given: names of parameters that the caller passes himself.
+        partial: whether the options that are missing may come later.
+
+    Raises:
+        UserError: for options that it does not have, or has to get and does not.
+    """
+    named, takes_all = _parameters(function)
+    known = [name for name in named if name not in set(given)]
+    options = list(options)
+    unknown = [name for name in options if name not in known]
+    if unknown and not takes_all:
+        raise UserError(f"{where} has no option {_unknown(unknown, known)}")
+    needed = [name for name in known if named[name].default is inspect.Parameter.empty]
+    missing = [name for name in needed if name not in options]
+    if missing and not partial:
+        raise UserError(f"{where} needs {', '.join(missing)}")
+
+
+def check_hints(cls: type, hints: Iterable[str], where: str) -> None:
+    """Hold hints that somebody wrote for a model against the parameters of its ``forward``.
+
+    A call may bring hints of other models, which ``forward`` ignores; what is written for this one
+    must be one of its own, or it would be ignored as well.
+
+    Raises:
+        UserError: for hints that no ``forward`` of the class and of its bases names.
+    """
+    known: list[str] = []
+    for base in cls.__mro__:
+        if "forward" in vars(base):
+            named, passes_on = _parameters(vars(base)["forward"])
+            known += [name for name in list(named)[2:] if name not in known]  # behind self and x
+            if not passes_on:
+                break
+    unknown = [name for name in hints if name not in known]
+    if unknown:
+        raise UserError(f"{where} has no hint {_unknown(unknown, known)}")
+
+
+def _import(target: str, label: str) -> tuple[ModuleType, list[str]]:
+    """Import the longest part of a dotted name that is a module; return it and the names left."""
+    names = target.split(".")
+    for count in range(len(names) - 1, 0, -1):
+        module = ".".join(names[:count])
+        try:
+            return import_module(module), names[count:]
+        except ImportError as error:
+            outside = error.name is None or not f"{module}.".startswith(f"{error.name}.")
+            if outside or not isinstance(error, ModuleNotFoundError):  # from within that file
+                reason = str(error).splitlines()[0]
+                raise UserError(f"{label} cannot be imported: {reason}") from error
+    raise UserError(
+        f"{label} not found: there is no module {names[0]}; modules of your own are found in the "
+        "folder that MIDFRAME_PROJECT names"
+    )
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Return the parameters that can be given by name, and whether any other name is taken too."""
+    if isinstance(function, type) and not _has_constructor(function):
+        return {}, False
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of compiled code that does not tell
+        return {}, True
+    named = {p.name: p for p in found if p.kind in _SAID_BY_NAME}
+    return named, any(p.kind is p.VAR_KEYWORD for p in found)
+
+
+def _has_constructor(cls: type) -> bool:
+    """Whether a class has one of its own: torch.nn.Module's takes anything, and complains later."""
+    return getattr(cls, "__init__").__qualname__ != "Module.__init__"  # noqa: B009
+
+
+def _unknown(unknown: list[str], known: list[str]) -> str:
+    return f"{', '.join(unknown)}; known: {', '.join(known) or 'none'}"

@@ -1,0 +1,121 @@
+"""What every benchmark of conf/benchmark has to keep, and those of projects of one's own.
+
+A layout's tiny data set is written by ``write_example(root)`` beside it, or by the function of
+tests/fakes.py that is called as its module (or ``module_function``); without one of them the
+benchmark is not run here.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from importlib import import_module
+from pathlib import Path
+
+import fakes
+import pytest
+
+from midframe.benchmark.protocol import Protocol
+from midframe.engine.compose import compose
+from midframe.launch import evaluate
+from midframe.paths import config_files
+
+FILES = config_files("benchmark")
+
+
+@pytest.fixture(params=FILES)
+def name(request) -> str:
+    return request.param
+
+
+def _suite(name: str) -> tuple[Protocol, Path | None]:
+    parts, roots = evaluate.suites(compose([f"benchmark={name}"], "evaluate"))
+    assert list(parts) == [name]
+    return parts[name], roots[name]
+
+
+def _example(protocol: Protocol, root: Path) -> Path:
+    module, _, function = protocol.layout.rpartition(".")
+    writers = [getattr(import_module(module), "write_example", None)]
+    stem = module.rpartition(".")[2]
+    writers += [getattr(fakes, word, None) for word in (stem, f"{stem}_{function}")]
+    writer = next((one for one in writers if one), None)
+    if writer is None:
+        pytest.skip(f"{module} has no write_example, and tests/fakes.py no {stem}")
+    writer(root)
+    return root
+
+
+def test_it_is_chosen_by_the_name_of_its_file(name):
+    assert FILES[name].read_text().startswith(f"# @package benchmark.suites.{name}\n")
+    protocol, _ = _suite(name)
+    assert protocol.name == name and protocol.id == f"{name}@{protocol.version}"
+
+
+def test_it_says_in_plain_data_how_it_measures(name):
+    protocol, _ = _suite(name)
+    said = json.loads(json.dumps(protocol.describe(), allow_nan=False))
+    assert said["layout"] == protocol.layout and set(said["metrics"]) == set(protocol.metrics)
+    assert protocol.digest() == _suite(name)[0].digest()
+    for row in protocol.published:
+        assert row.source.strip() and set(row.values) <= set(protocol.metrics)
+
+
+def test_a_folder_that_is_not_there_is_answered_with_the_expected_tree(
+    name, tmp_path, monkeypatch, capsys
+):
+    _, root = _suite(name)
+    if root is None:
+        pytest.skip("needs no files")
+    monkeypatch.chdir(tmp_path)
+    words = [f"benchmark={name}", "benchmark.root=nowhere", "model=average", "device=cpu"]
+    assert evaluate.main(words) == 2
+    first, *tree = capsys.readouterr().err.strip().splitlines()
+    assert first.startswith("error: ") and "nowhere" in first and "benchmark.root=DIR" in first
+    assert len(tree) > 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_example_is_measured_whole_and_twice_the_same(name, tmp_path, monkeypatch):
+    protocol, _ = _suite(name)
+    root = _example(protocol, tmp_path / "data")
+    layout = protocol.find_layout()
+    clips = {subset: list(layout(root, subset, protocol.context)) for subset in protocol.subsets}
+    counts = {s: sum(len(clip.targets) for clip in found) for s, found in clips.items()}
+    assert all(counts.values()), "the example has no clip of one of the subsets"
+    monkeypatch.chdir(tmp_path)
+    words = [f"benchmark={name}", f"benchmark.root={root}", "model=average", "device=cpu"]
+    words += [f"++benchmark.suites.{name}.protocol.expected=null", "threads=1"]
+    tables = []
+    for out in ("first", "second"):
+        assert evaluate.main([*words, f"out={out}"]) == 0
+        tables.append(_read_results(tmp_path / out, protocol, counts))
+    assert tables[0] == tables[1]
+
+
+def _read_results(folder: Path, protocol: Protocol, counts: dict[str, int]) -> list[dict]:
+    """Hold the files of a result against each other; return the rows without their times."""
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == ["images.csv", "summary.json", "summary.md"]
+    rows = list(csv.DictReader((folder / "images.csv").open()))
+    record = json.loads((folder / "summary.json").read_text())
+    assert record["benchmark"] == protocol.id
+    assert record["complete"], record["problems"]
+    assert record["images"] == len(rows) == sum(counts.values())
+    assert len({(row["subset"], row["id"]) for row in rows}) == len(rows)
+    for subset, count in counts.items():
+        values = [row for row in rows if row["subset"] == subset]
+        assert len(values) == record["subsets"][subset]["images"] == count
+        for metric in protocol.metrics:
+            numbers = [float(row[metric]) for row in values]
+            assert all(map(math.isfinite, numbers))
+            mean = record["subsets"][subset]["mean"][metric]
+            assert mean == pytest.approx(sum(numbers) / count)
+    page = (folder / "summary.md").read_text()
+    for metric, column in protocol.metrics.items():
+        assert metric.upper() in page
+        assert f"{record['mean'][metric]:.{column.digits}f}" in page
+    for row in rows:
+        assert float(row.pop("seconds")) >= 0
+    return rows
