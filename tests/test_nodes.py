@@ -106,6 +106,15 @@ def test_options_are_those_of_the_signature(target, options, words) -> None:
         check_options(target, options, "here")
 
 
+def test_a_constructor_that_tracing_has_wrapped_is_still_torchs(monkeypatch) -> None:
+    def wrapped(self: nn.Module, *args: object, **options: object) -> None:
+        """As torch.export leaves it."""
+
+    monkeypatch.setattr(nn.Module, "__init__", wrapped)
+    with pytest.raises(UserError, match="no option size; known: none"):
+        check_options(Bare, ["size"], "here")
+
+
 def test_options_that_fit_pass() -> None:
     check_options(Record, ["size"], "here")
     check_options(Record, ["mode"], "here", partial=True)

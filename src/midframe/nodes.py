@@ -136,7 +136,8 @@ def _parameters(function: Callable[..., Any]) -> tuple[dict[str, inspect.Paramet
 
 def _has_constructor(cls: type) -> bool:
     """Whether a class has one of its own: torch.nn.Module's takes anything, and complains later."""
-    return getattr(cls, "__init__").__qualname__ != "Module.__init__"  # noqa: B009
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    return f"{owner.__module__}.{owner.__qualname__}" != "torch.nn.modules.module.Module"
 
 
 def _unknown(unknown: list[str], known: list[str]) -> str:

@@ -12,9 +12,9 @@ from footage import pan, texture, write_video
 
 from midframe.data.io import write_image
 from midframe.data.layouts.clips import clips
-from midframe.data.shards import aside_of
 from midframe.data.shots import Cutting, Shot, cut_clips, hold_out
 from midframe.errors import UserError
+from midframe.files import aside_of
 from midframe.video.media import read_video
 
 STEADY = range(0, 48, 4)  # 12 frames that move by 4 pixels

@@ -15,7 +15,7 @@ from midframe.data.module import Data
 from midframe.engine.compose import compose
 from midframe.engine.enrich import Enricher
 from midframe.errors import UserError
-from midframe.launch.check import check, check_labels
+from midframe.launch.check import check, check_data, check_labels
 from midframe.models.average import Average
 from midframe.paths import config_files
 
@@ -110,6 +110,18 @@ def test_every_data_set_fits_ifrnet(data: str) -> None:
 def test_mistakes_are_named(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         check(composed("data=synthetic", *overrides))
+
+
+@pytest.mark.parametrize("command", ["pack", "labels"])
+def test_commands_that_read_data_name_its_mistakes_too(command: str) -> None:
+    check_data(compose(["data=synthetic"], command))
+    for override, message in (
+        ("+data.layout.sise=3", "data.layout has no option sise"),
+        ("data.workers=abc", "data.workers=abc: give"),
+        ("data.layout._target_=no.such", "no module no"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_data(compose(["data=synthetic", override], command))
 
 
 def test_every_mistake_is_named_at_once_in_one_line() -> None:

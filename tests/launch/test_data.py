@@ -115,7 +115,7 @@ def test_four_frame_model_on_triplets_is_told_which_data_serves_it(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     net = f"model.net={{_target_:{__name__}.FourFrames}}"
-    assert train(root, net, "loss=l1") == 2
+    assert train(root, net, "~model.net.size", "~model.net.init", "loss=l1") == 2
     message = capsys.readouterr().err
     assert "septuplet" in message and message.startswith("error:")
     assert not (root.parent / "runs").exists()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from fractions import Fraction
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+import midframe
 from midframe.data.flow_files import FloFile
 from midframe.data.io import ImageFile
 from midframe.errors import UserError
 from midframe.launch import interpolate
 from midframe.models.average import Average
 from midframe.models.base import Interpolator
+from midframe.models.between import Between, parse_times
 from midframe.picture import flow_picture
 from midframe.types import Prediction
 
@@ -103,10 +105,8 @@ class Moving(Average):
     ],
 )
 def test_flows_are_called_what_they_are(kind, titles):
-    picture = np.zeros((8, 12, 3), np.uint8)
-    flow = torch.randn(1, 1, 2, 2, 8, 12)
-    model = Moving(flow, kind)
-    flows = interpolate.Between(model, picture, picture, interpolate.parse_times(2), CPU).flows()
+    frame, flow = torch.zeros(3, 8, 12), torch.randn(1, 1, 2, 2, 8, 12)
+    flows = interpolate._flows(Between(Moving(flow, kind), frame, frame, parse_times(2)))
     assert tuple(title for title, _ in flows) == titles
     for i, (_, field) in enumerate(flows):
         assert np.array_equal(field, flow[0, 0, i].permute(1, 2, 0).numpy())
@@ -141,49 +141,6 @@ def test_times_instead_of_a_factor(pair, tmp_path):
     assert np.abs(cv2.imread(str(frames[2])) - (first + 2 * second) / 3).max() <= 0.51
 
 
-def test_models_of_the_middle_are_bisected_and_say_so():
-    class Middle(Average):
-        times = "half"
-
-        def forward(self, x, **hints):
-            assert (x.t == 0.5).all()
-            return super().forward(x)
-
-    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 240, np.uint8)
-    times = interpolate.parse_times(8)
-    between = interpolate.Between(Middle(), black, white, times, CPU)
-    assert [int(f[0, 0, 0]) for f in between.frames()] == [30 * k for k in range(1, 8)]
-    assert "bisection" in between.notes[0]
-    with pytest.raises(UserError, match="factor 2, 4, 8"):
-        interpolate.Between(Middle(), black, white, interpolate.parse_times(3), CPU).frames()
-
-
-def test_weights_that_ignore_the_time_are_noticed():
-    class Ignores(Average):
-        trainable = True
-
-        def forward(self, x, **hints):
-            x.t = torch.full_like(x.t, 0.5)
-            return super().forward(x)
-
-    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 240, np.uint8)
-    between = interpolate.Between(Ignores(), black, white, interpolate.parse_times(4), CPU)
-    assert [int(f[0, 0, 0]) for f in between.frames()] == [60, 120, 180] and between.notes
-    still = interpolate.Between(Ignores(), black, black, interpolate.parse_times(3), CPU)
-    assert len(still.frames()) == 2 and not still.notes
-
-
-def test_parse_times():
-    assert interpolate.parse_times(4) == [Fraction(1, 4), Fraction(1, 2), Fraction(3, 4)]
-    assert interpolate.parse_times(2, "0.1") == [Fraction(1, 10)]
-    for factor, times in ((1, None), (0, None), (1000, None), (2, "a"), (2, "1/0"), (2, "0.5,0.5")):
-        with pytest.raises(UserError):
-            interpolate.parse_times(factor, times)
-    for times in ("0,0.5", "0.5,1", "0.5,0.25", "nan", ""):
-        with pytest.raises(UserError):
-            interpolate.parse_times(2, times)
-
-
 def test_bad_input_is_refused_before_anything_is_written(pair, tmp_path, monkeypatch):
     first, second = pair
     cv2.imwrite(str(tmp_path / "small.png"), np.zeros((10, 10, 3), np.uint8))
@@ -196,7 +153,7 @@ def test_bad_input_is_refused_before_anything_is_written(pair, tmp_path, monkeyp
         ((first, tmp_path / "small.png", *out), "128x96 pixels .* 10x10"),
         ((first, tmp_path / "text.png", *out), "not a picture"),
         ((first, tmp_path / "cut.png", *out), "cut off"),
-        ((first, second, *out, "--factor", 1), "--factor 1"),
+        ((first, second, *out, "--factor", 1), "factor 1: give"),
         ((first, second, *out, "--model", "nix"), "no model 'nix'"),
         ((first, second, *out, "--model", "ifrnet_s"), "--weights FILE"),
         ((first, second, *out, "--weights", "w.pth"), "--model NAME"),
@@ -240,3 +197,37 @@ def test_nothing_half_written_when_writing_fails(pair, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         _run(*pair, "--out", tmp_path / "o", "--model", "average")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def _run_of(folder, net, weights):
+    """Leave what a training leaves: its config and the best weights."""
+    folder.mkdir()
+    model = {"name": "ifrnet", "net": net, "weights": None, "hints": {}, "info": {"licence": "MIT"}}
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml({"model": model, "seed": 0}))
+    torch.save(weights.state_dict(), folder / "best.ckpt")
+    return folder
+
+
+@pytest.mark.parametrize("args", [(), ("--model", "ifrnet")])
+@pytest.mark.parametrize("file", ["", "best.ckpt"])
+def test_a_run_says_itself_what_its_network_is(pair, tmp_path, capsys, args, file):
+    net = {"_target_": "midframe.models.ifrnet.IFRNet", "size": "S", "init": "he"}
+    torch.manual_seed(0)
+    model = midframe.create_model("ifrnet_s", init="he")
+    weights = _run_of(tmp_path / "run", net, model) / file
+    out = tmp_path / "out"
+    assert _run(*pair, "--out", out, "--weights", weights, "--device", "cpu", *args) == 0
+    assert f"model ifrnet, as it was trained in {weights}" in capsys.readouterr().out
+    first, second = (ImageFile(str(p)).read() for p in pair)
+    there = ImageFile(str(out / "frames/0001.png")).read()
+    # the picture is of the run's weights, not of any others
+    assert np.abs(there - midframe.interpolate(model, first, second).astype(int)).max() <= 1
+
+
+def test_another_model_than_the_run_s_is_told_what_to_leave_out(pair, tmp_path):
+    net = {"_target_": "midframe.models.ifrnet.IFRNet", "size": "S"}
+    run = _run_of(tmp_path / "run", net, midframe.create_model("ifrnet_s"))
+    with pytest.raises(UserError) as error:
+        _run(*pair, "--out", tmp_path / "o", "--weights", run, "--model", "ifrnet_l")
+    first, second = str(error.value).splitlines()
+    assert "leave out --model" in first and "mis-shaped" in second

@@ -259,17 +259,34 @@ def test_the_gradient_of_a_sum(run, name):
         torch.testing.assert_close(leaf.grad, its)
 
 
+EMPTY = {
+    "no samples": {"batch": 0},
+    "no rows": {"height": 0},
+    "no columns": {"width": 0},
+    "nothing": {"batch": 0, "height": 0, "width": 0},
+}
+
+
+@pytest.mark.parametrize("sizes", EMPTY.values(), ids=EMPTY)
 @operators
-def test_an_empty_batch(run, name):
+def test_empty_maps_give_empty_maps_and_no_gradient(run, name, sizes):
     function = run.operator(name, *OPTIONS[name])
-    inputs = [x[:0].to(run.device) for x in _inputs(name)]
-    shape = function(*cast(_inputs(name), run.device)).shape
+    inputs = cast(_inputs(name, **sizes), run.device)
+    full = {"batch": 2, "height": 5, "width": 6}
+    batch, channels, *_ = function(*cast(_inputs(name, **full), run.device)).shape
+    assert batch == 2
     out, grads = evaluate(function, inputs)
-    assert out.shape == (0, *shape[1:])
+    whole = full | sizes
+    assert out.shape == (whole["batch"], channels, whole["height"], whole["width"])
     assert [g.shape for g in grads] == [x.shape for x in inputs]
+    assert all((g == 0).all() for g in grads)  # AdaCoF's padded image may have pixels yet
 
 
 def test_no_channels(run):
+    image, *fields = cast(_inputs("adacof"), run.device)
+    out, grads = evaluate(run.operator("adacof", 1), [image[:, :0], *fields])
+    assert out.shape == (2, 0, 5, 6)
+    assert all((g == 0).all() and g.shape == x.shape for g, x in zip(grads[1:], fields))
     input, flow, metric = cast(splat_case("fractional"), run.device)
     for mode in ("sum", "avg", "soft"):
         used = metric if mode == "soft" else None

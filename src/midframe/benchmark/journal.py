@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from midframe.data.io import write_bytes
 from midframe.errors import UserError
+from midframe.files import write_bytes
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from midframe.benchmark.protocol import Metric, Protocol
 from midframe.benchmark.runner import Outcome
-from midframe.data.io import write_bytes
+from midframe.files import write_bytes
 
 CSV, JSON, MARKDOWN = "images.csv", "summary.json", "summary.md"
 _SHOWN = 40  # images that the console table lists one by one, at most

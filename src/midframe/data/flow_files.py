@@ -23,9 +23,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from midframe.data.io import LARGEST, check_box, cut, decode, header_size, unreadable, write_bytes
+from midframe.data.io import LARGEST, check_box, cut, decode, header_size, unreadable
 from midframe.data.records import Box, Source
 from midframe.errors import UserError
+from midframe.files import write_bytes
 from midframe.types import UNKNOWN_FLOW
 
 _FLO = struct.Struct("<4sii")

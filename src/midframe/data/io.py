@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +12,7 @@ import numpy as np
 
 from midframe.data.records import Box
 from midframe.errors import UserError
+from midframe.files import write_bytes
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
@@ -57,19 +57,6 @@ def check_box(box: Box, size: tuple[int, int], name: str) -> None:
             f"{name}: {width}x{height} pixels from column {left}, row {top} do not lie inside "
             f"its {size[1]}x{size[0]} pixels; are all frames of the clip of one size?"
         )
-
-
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file aside and rename it, so that no reader ever sees half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_image(path: str | Path, picture: np.ndarray) -> None:

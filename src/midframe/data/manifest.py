@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from midframe.data.records import Clip
-from midframe.data.shards import VERSION, read_json, write_json
+from midframe.data.shards import VERSION, read_json
 from midframe.errors import UserError
+from midframe.files import write_json
 
 MANIFEST = "labels.json"
 _OURS = re.compile(r"flow_(t[01]|\d+_\d+)\.(flo|npy)")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from midframe.cores import usable_cores
 from midframe.data.allocator import keep_freed_memory
 from midframe.data.dataset import ClipDataset, collate
 from midframe.data.labels import attach, layout_options, tell_lacking
@@ -242,8 +243,7 @@ def worker_count(workers: int | Literal["auto"], world: int = 1) -> int:
     """
     if workers != "auto":
         return int(workers)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    share = (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    share = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", world))
     if share <= 2 and not torch.cuda.is_available():
         return 0
     return max(0, min(share - 1, 8))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +17,9 @@ from midframe.data.shards import (
     VERSION,
     ShardWriter,
     read_json,
-    remove_leftovers,
-    write_json,
 )
 from midframe.errors import UserError
+from midframe.files import remove_leftovers, write_json
 
 _log = logging.getLogger(__name__)
 _SHARD_BYTES = 256 << 20
@@ -77,6 +76,7 @@ def pack_clips(
     root: str | Path | None = None,
     shard_bytes: int = _SHARD_BYTES,
     on_error: Literal["raise", "skip"] = "raise",
+    advance: Callable[[int], None] = lambda count: None,
 ) -> Packed:
     """Write the frames and flow of clips into shards that `open_packed` reads.
 
@@ -92,6 +92,7 @@ def pack_clips(
         on_error: "skip" leaves out clips with an unreadable file and counts them. A pack that
             "raise" has stopped may be continued with "skip"; with "raise" again, shards with
             something left out are written anew.
+        advance: is told how many pictures were stored, or were already, see `count_pictures`.
 
     Raises:
         UserError: if a file cannot be read, or ``out`` holds something else.
@@ -103,19 +104,27 @@ def pack_clips(
     head |= {"splits": list(plans), "fingerprint": digest}
     _claim(out, head)
     written = kept = 0
-    with _Bar(sum(len(plan.frames) + len(plan.flows) for plan in plans.values())) as bar:
-        for split, plan in plans.items():
-            folder = out / split
-            folder.mkdir(exist_ok=True)
-            remove_leftovers(folder)
-            for number, part in enumerate(plan.parts):
-                written += _write_part(folder, number, part, on_error, bar)
-            kept += _write_index(folder, plan, clips_by_split[split])
+    for split, plan in plans.items():
+        folder = out / split
+        folder.mkdir(exist_ok=True)
+        remove_leftovers(folder)
+        for number, part in enumerate(plan.parts):
+            written += _write_part(folder, number, part, on_error, advance)
+        kept += _write_index(folder, plan, clips_by_split[split])
     write_json(out / PACK, {**head, "complete": True})
     total = sum(len(clips) + getattr(clips, "missing", 0) for clips in clips_by_split.values())
     if kept < total:
         _log.warning("%s: %d of %d clips left out, see the log", out, total - kept, total)
     return Packed(kept, total - kept, written, sum(len(plan.parts) for plan in plans.values()))
+
+
+def count_pictures(clips_by_split: Mapping[str, Sequence[Clip]]) -> int:
+    """Return how many frames and flow fields `pack_clips` stores, each counted once a split."""
+    total = 0
+    for clips in clips_by_split.values():
+        total += len({frame for clip in clips for frame in clip.frames})
+        total += len({flow for clip in clips for pair in clip.flow.values() for flow in pair})
+    return total
 
 
 def _plan(clips: Sequence[Clip], shard_bytes: int, on_error: str) -> _Plan:
@@ -205,11 +214,13 @@ def _claim(out: Path, head: dict[str, Any]) -> None:
     write_json(out / PACK, {**head, "complete": False})
 
 
-def _write_part(folder: Path, number: int, part: _Part, on_error: str, bar: _Bar) -> bool:
+def _write_part(
+    folder: Path, number: int, part: _Part, on_error: str, advance: Callable[[int], None]
+) -> bool:
     """Write one shard and its table, unless both are there; returns whether it was written."""
     shard, table = folder / f"shard-{number:05d}.bin", folder / f"shard-{number:05d}.json"
     if _is_done(shard, table, on_error):
-        bar.advance(len(part.frames) + len(part.flows))
+        advance(len(part.frames) + len(part.flows))
         return False
     frames: list[Any] = []
     flows: list[Any] = []
@@ -228,7 +239,7 @@ def _write_part(folder: Path, number: int, part: _Part, on_error: str, bar: _Bar
                         raise
                     places.append(None)
                     _log.warning("left out: %s", error)
-                bar.advance()
+                advance(1)
     content = {"kind": "shard", "version": VERSION, "bytes": writer.size}
     write_json(table, {**content, "frames": frames, "flows": flows})
     return True
@@ -267,26 +278,3 @@ def _write_index(folder: Path, plan: _Plan, clips: Sequence[Clip]) -> int:
     head = {"kind": "clips", "version": VERSION, "shards": shards}
     write_json(folder / INDEX, {**head, "frames": frames, "flows": flows, "clips": entries})
     return len(entries)
-
-
-class _Bar:
-    """A progress bar over pictures, on a terminal only."""
-
-    def __init__(self, total: int) -> None:
-        from rich import get_console
-        from rich.progress import MofNCompleteColumn, Progress
-
-        columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-        self._bar = Progress(*columns, disable=not get_console().is_terminal)
-        self._task = self._bar.add_task("packing", total=total)
-
-    def __enter__(self) -> _Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def advance(self, count: int = 1) -> None:
-        """Count pictures that are stored."""
-        self._bar.advance(self._task, count)

@@ -9,10 +9,6 @@ renamed, so what has its final name is complete.
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import socket
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +20,7 @@ from midframe.data.flow_files import from_half, to_half
 from midframe.data.io import check_box
 from midframe.data.records import Box, Clip
 from midframe.errors import UserError
+from midframe.files import aside_of
 
 VERSION = 1
 INDEX = "index.json"
@@ -113,40 +110,6 @@ def _mapped(path: str) -> np.ndarray:
         ) from error
 
 
-def aside_of(path: Path) -> Path:
-    """Return where this process writes what ``path`` becomes when it is complete."""
-    return path.with_name(f"{path.name}.{_host()}-{os.getpid()}.part")
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete what processes of this host that are gone have left half-written in a folder."""
-    mine = re.compile(rf".*\.{re.escape(_host())}-(\d+)\.part")
-    for path in list(folder.glob("*.part")):
-        match = mine.fullmatch(path.name)
-        if match is None or _is_running(int(match[1])):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40]
-
-
-def _is_running(process: int) -> bool:
-    if os.name != "posix":
-        return True  # elsewhere the question itself would end the process
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
 class ShardWriter:
     """Writes frames and flow one after the other into a new file.
 
@@ -188,13 +151,6 @@ class ShardWriter:
         self._file.write(np.ascontiguousarray(array).data)
         self.size += array.nbytes
         return place
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a json file aside and rename it."""
-    aside = aside_of(path)
-    aside.write_text(json.dumps(content, separators=(",", ":")))
-    aside.replace(path)
 
 
 def read_json(path: Path, kind: str) -> dict[str, Any]:

@@ -22,13 +22,11 @@ from midframe.data.shards import (
     VERSION,
     ShardFrame,
     ShardWriter,
-    aside_of,
     check_shard,
     read_json,
-    remove_leftovers,
-    write_json,
 )
 from midframe.errors import UserError
+from midframe.files import aside_of, remove_leftovers, write_json
 from midframe.video.media import probe, read_video, reduce_to
 from midframe.video.scenes import SceneRule, Step, scan
 

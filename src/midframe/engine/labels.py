@@ -20,9 +20,9 @@ from midframe.data import labels as files
 from midframe.data.dataset import UnreadableClip, common_size
 from midframe.data.flow_files import write_flow
 from midframe.data.records import Clip
-from midframe.data.shards import aside_of, remove_leftovers
 from midframe.engine.teachers import FlowTeacher
 from midframe.errors import UserError
+from midframe.files import aside_of, remove_leftovers
 
 _log = logging.getLogger(__name__)
 _PROBES = 16  # clips whose size is looked up to estimate the room that is needed

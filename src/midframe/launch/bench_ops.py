@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from midframe import __version__
+from midframe.files import write_text
 from midframe.launch import machine
 from midframe.launch.environment import revision
 
@@ -78,9 +79,6 @@ def slug(name: str) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file aside and rename it, so that it is never half there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.new")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    """Write a file and say so."""
+    write_text(path, text)
     print(f"wrote {path}", file=sys.stderr)

@@ -66,6 +66,14 @@ def find_problems(cfg: DictConfig) -> Iterator[str]:
     yield from _sweep(cfg)
 
 
+def check_data(cfg: DictConfig) -> None:
+    """Raise `UserError` for what is wrong with ``data``, for commands that only read it."""
+    node = OmegaConf.to_container(cfg.data, resolve=False)
+    problems = [*_faults(cfg, node, "data")] or [*_refusal(partial(instantiate, cfg.data), "data")]
+    if problems:
+        raise UserError("; ".join(problems))
+
+
 def check_labels(cfg: DictConfig, data: Data) -> None:
     """Raise `UserError` if a loss term needs flow labels that no training clip has.
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+import re
+import shlex
 from collections.abc import Mapping
+from contextlib import suppress
+from os import PathLike
 from typing import Any
 
 import torch
+import yaml
 
 from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.models.base import Interpolator
-from midframe.models.weights import UNTRAINED, chosen_weights
+from midframe.models.weights import UNTRAINED, chosen_weights, find_weights
 
 PRECISIONS = ("fp32", "bf16")
+CONFIG = "config.yaml"  # of a run directory: the whole config of its training
 
 
 def resolve_device(device: str, rank: int | None = None) -> torch.device:
@@ -49,8 +57,11 @@ def load_model(
     *,
     precision: str = "fp32",
     option: str = "weights=",
+    mend: str | None = None,
 ) -> Interpolator:
     """Build a model with its weights on a device, ready for inference.
+
+    Weights of a run whose network has other options are loaded if they fit, and a line says so.
 
     Args:
         config: content of conf/model; its own ``weights`` count where ``weights`` is None, see
@@ -59,6 +70,8 @@ def load_model(
         device: where to put it.
         precision: "fp32" or "bf16", see `midframe.models.inference.for_inference`.
         option: how this command's option for weights is written, for messages.
+        mend: how this command is told to build the network of a run, for messages; None where it
+            takes overrides, which are then named.
 
     Raises:
         UserError: for an unknown precision, if a model that learns gets no weights, or weights do
@@ -67,7 +80,18 @@ def load_model(
     if precision not in PRECISIONS:
         raise UserError(f"precision={precision} is not known; use {' or '.join(PRECISIONS)}")
     path = chosen_weights(weights, config)
-    model = zoo.build({**config, "weights": path})
+    there = path is not None and path.is_file()
+    run = model_of_run(path) if there else None
+    words = [] if run is None else _overrides_for(run, config)
+    try:
+        model = zoo.build({**config, "weights": path})
+    except UserError as error:
+        if not words:
+            raise
+        how = mend or f"add {' '.join(words)}"
+        raise UserError(f"{path} is of a run with another network: {how}\n{error}") from error
+    if words:
+        print(f"note: {path} fits, but was trained with {' '.join(words)}")
     if model.trainable and path is None and UNTRAINED not in (weights, config.get("weights")):
         raise UserError(
             f"model {config.get('name')} needs trained weights: {option}FILE "
@@ -75,3 +99,70 @@ def load_model(
             f"or {option}{UNTRAINED} to run it untrained"
         )
     return zoo.for_inference(model, "bf16" if precision == "bf16" else "fp32").to(device)
+
+
+def model_of_run(weights: str | PathLike[str] | None) -> dict[str, Any] | None:
+    """Return the model that a run trained, for `midframe.models.zoo.build`: name, net and hints.
+
+    Args:
+        weights: a run directory, or a checkpoint in one.
+
+    Returns:
+        None where the weights belong to no run, or its config.yaml cannot be read.
+
+    Raises:
+        UserError: for a folder without checkpoints.
+    """
+    path = find_weights(weights)
+    try:
+        config = path and yaml.safe_load((path.parent / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    model = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(model, dict) or not {"name", "net"} <= model.keys():
+        return None
+    return {key: model.get(key) for key in ("name", "net", "hints")}
+
+
+def _overrides_for(run: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Return the overrides that give ``config`` the network of a run; none where it has it."""
+    wanted, words = _network(run), []
+    if _network(config) == wanted:
+        return []
+    name = run["name"]
+    if name != config.get("name") and name in zoo.list_models():
+        config, words = zoo.config_of(name), [f"model={name}"]
+    here, stated = _network(config), _leaves(config["net"])
+    for key, value in wanted.items():
+        if key not in here or here[key] != value:
+            new = "" if key in stated else "+"
+            words.append(shlex.quote(f"{new}model.net.{key}={_value(value)}"))
+    return words
+
+
+def _network(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of a network by their dotted names, those left at their default too."""
+    defaults: dict[str, Any] = {}
+    with suppress(UserError):  # what is wrong with it shows when it is built
+        for name, one in inspect.signature(zoo.check_config(config)).parameters.items():
+            if one.default is not one.empty:
+                defaults[name] = one.default
+    return _leaves({**defaults, **config["net"]})
+
+
+def _leaves(node: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            found |= _leaves(value, f"{before}{key}.")
+        else:
+            found[f"{before}{key}"] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _value(value: Any) -> str:
+    """Return a value as an override has it."""
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value)
+    if plain and not isinstance(yaml.safe_load(str(value)), str):
+        plain = None  # such as "no"
+    return str(value) if plain else json.dumps(value, default=str)

@@ -7,9 +7,8 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from midframe.models.base import Interpolator
-    from midframe.types import Prediction
+    from midframe.models.between import Between
 
 DEFAULT_MODEL = "dis"
 FRAMES, GIF, OVERLAY, FLOW = "frames", "between.gif", "overlay.png", "flow.png"
@@ -30,7 +29,6 @@ DIRECTIONS = {
     "backward": ("flow from the middle to the first", "flow from the middle to the second"),
     "forward": ("flow from the first to the second", "flow from the second to the first"),
 }
-_GREATEST_FACTOR = 256
 _GIF_WIDTH = 640  # wider pictures are shrunk for the GIF
 _SECONDS = 1.0  # from the first to the second frame, in the GIF
 
@@ -44,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     when.add_argument("--factor", type=int, default=2, help="2 writes one frame, 8 writes seven")
     when.add_argument("--times", help="times between 0 and 1 instead, such as 0.25,0.5")
     parser.add_argument(
-        "--model", help=f"see `midframe models`; {DEFAULT_MODEL} (default) needs no weights"
+        "--model",
+        help=f"see `midframe models`; default: that of the run, or {DEFAULT_MODEL} without weights",
     )
     parser.add_argument("--weights", metavar="FILE", help="a checkpoint or a run directory")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -54,20 +53,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Interpolate as the options say; `UserError` for what the user can mend."""
+    from midframe.models.between import Between, parse_times
+    from midframe.picture import to_picture
+
     times = parse_times(args.factor, args.times)
     first, second = _read_pair(args.frame0, args.frame1)
     args.out = args.out.resolve()
     _check_out(args.out, args.overwrite)
-    if args.weights and not args.model:
-        raise UserError("--weights needs the name of the model that they are for: --model NAME")
-    if not args.model:
-        print(f"model {DEFAULT_MODEL}: classical optical flow, no weights; others: --model NAME")
     model, device = _load(args)
-    between = Between(model, first, second, times, device)
-    frames = between.frames()
+    between = Between(model, _tensor(first, device), _tensor(second, device), times)
+    frames = [to_picture(frame) for frame in between.frames()]
     for note in between.notes:
         print(note)
-    flows = between.flows()
+    flows = _flows(between)
     _write(args.out, [first, *frames, second], flows)
     plural = "s" if len(frames) > 1 else ""
     print(f"{len(frames)} frame{plural} between, {len(frames) + 2} in all: {args.out / FRAMES}")
@@ -76,130 +74,6 @@ def run(args: argparse.Namespace) -> int:
         values = " and ".join(name for name, _ in zip(FLOW_FILES, flows))
         print(f"flow {args.out / FLOW}, its values in {values}")
     return 0
-
-
-def parse_times(factor: int, times: str | None = None) -> list[Fraction]:
-    """Return the times to fill: multiples of 1/factor, or those of a comma-separated list.
-
-    Raises:
-        UserError: for a factor below 2 or above 256, or times outside (0, 1) or not ascending.
-    """
-    if times is None:
-        if not 2 <= factor <= _GREATEST_FACTOR:
-            raise UserError(f"--factor {factor}: give a number from 2 to {_GREATEST_FACTOR}")
-        return [Fraction(k, factor) for k in range(1, factor)]
-    try:
-        parsed = [Fraction(part.strip()) for part in times.split(",")]
-    except (ValueError, ZeroDivisionError) as error:
-        raise UserError(f"--times {times}: give numbers such as 0.25,0.5") from error
-    if any(not 0 < t < 1 for t in parsed) or parsed != sorted(set(parsed)):
-        raise UserError(f"--times {times}: they must lie between 0 and 1 and ascend")
-    return parsed
-
-
-class Between:
-    """Frames between two pictures; by bisection where a model knows only the middle.
-
-    Attributes:
-        times: of the frames.
-        notes: what the user should know about how it was done.
-    """
-
-    def __init__(
-        self,
-        model: Interpolator,
-        first: np.ndarray,
-        second: np.ndarray,
-        times: Sequence[Fraction],
-        device: torch.device,
-    ) -> None:
-        self.times = tuple(times)
-        self.model, self.device = model, device
-        self.notes: list[str] = []
-        self._known = {Fraction(0): self._tensor(first), Fraction(1): self._tensor(second)}
-        self._middle: Prediction | None = None
-        self._bisect = model.times == "half" or self._ignores_time(self.times)
-        if self._bisect:
-            self.notes.append(
-                "this model knows only the middle of two frames: other times come by bisection"
-            )
-
-    def frames(self) -> list[np.ndarray]:
-        """Return the pictures (h, w, 3) at all times.
-
-        Raises:
-            UserError: if bisection cannot reach one.
-        """
-        from midframe.picture import to_picture
-
-        predict = self._by_halves if self._bisect else self._at
-        return [to_picture(predict(t)) for t in self.times]
-
-    def flows(self) -> list[tuple[str, np.ndarray]]:
-        """Return what the model's flows for the middle are, and the flows (h, w, 2) in pixels.
-
-        Two of most models: from the middle frame to the first and to the second, or between these
-        where it warps forward. None of a model that provides no flow.
-        """
-        if self._middle is None:
-            self._at(Fraction(1, 2))
-        assert self._middle is not None
-        flow, kind = self._middle.flow, self._middle.flow_kind
-        if flow is None:
-            return []
-        fields = flow[0, 0].float().permute(0, 2, 3, 1).cpu().numpy()
-        return list(zip(DIRECTIONS[kind or "backward"], fields))
-
-    def _at(self, t: Fraction) -> Tensor:
-        if t not in self._known:
-            out = self._predict(self._known[Fraction(0)], self._known[Fraction(1)], t)
-            self._known[t] = out.frame[0, 0]
-            if t == Fraction(1, 2):
-                self._middle = out
-        return self._known[t]
-
-    def _by_halves(self, t: Fraction) -> Tensor:
-        halves = t.denominator
-        if halves & (halves - 1) or halves > _GREATEST_FACTOR:
-            raise UserError(
-                f"this model knows only the middle, and t = {t} cannot be reached by halving; "
-                "use --factor 2, 4, 8 ..., or a model that knows any time"
-            )
-        if t == Fraction(1, 2) or t in self._known:
-            return self._at(t)
-        step = Fraction(1, halves)
-        ends = self._by_halves(t - step), self._by_halves(t + step)
-        self._known[t] = self._predict(*ends, Fraction(1, 2)).frame[0, 0]
-        return self._known[t]
-
-    def _ignores_time(self, times: Sequence[Fraction]) -> bool:
-        """Whether the weights ignore t, as those of IFRNet for Vimeo90K do."""
-        first, second = self._known[Fraction(0)], self._known[Fraction(1)]
-        others = [t for t in times if t != Fraction(1, 2)][:1]
-        if not (self.model.trainable and others) or bool((first == second).all()):
-            return False
-        same = bool((self._at(others[0]) == self._at(Fraction(1, 2))).all())
-        if same:
-            del self._known[others[0]]  # it is not the frame of that time
-        return same
-
-    def _predict(self, first: Tensor, second: Tensor, t: Fraction) -> Prediction:
-        import torch
-
-        from midframe.types import Inputs
-
-        times = torch.tensor([[float(t)]], device=self.device)
-        out = self.model.interpolate(Inputs(torch.stack((first, second))[None], times))
-        out.frame = out.frame.float()
-        if not bool(torch.isfinite(out.frame).all()):
-            raise UserError("the model's prediction is not finite; try --precision fp32")
-        return out
-
-    def _tensor(self, picture: np.ndarray) -> Tensor:
-        import torch
-
-        frame = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
-        return frame.to(self.device).float().div(255)
 
 
 def _read_pair(first: Path, second: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -221,17 +95,56 @@ def _load(args: argparse.Namespace) -> tuple[Interpolator, torch.device]:
     from midframe.launch.inference import load_model, resolve_device
     from midframe.models import zoo
 
-    name = args.model or DEFAULT_MODEL
-    config = zoo.config_of(name)
-    cls = zoo.check_config(config)
+    config = _config(args)
+    name, cls = config["name"], zoo.check_config(config)
     # classical models compute on the CPU anyway
     device = resolve_device(args.device if cls.trainable else "cpu")
     if cls.context > 1:
         raise UserError(f"model {name} reads {2 * cls.context} frames, here are only two")
     if cls.needs:
         raise UserError(f"model {name} needs {', '.join(sorted(cls.needs))} beside the two frames")
-    options = {"precision": args.precision, "option": "--weights "}
-    return load_model(config, args.weights, device, **options), device
+    words = {"option": "--weights ", "mend": "leave out --model to use it"}
+    return load_model(config, args.weights, device, precision=args.precision, **words), device
+
+
+def _config(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the model to build: a run's own, with its options, where the weights are of one."""
+    from midframe.launch.inference import model_of_run
+    from midframe.models import zoo
+
+    run = model_of_run(args.weights)
+    if run is not None and args.model in (None, run["name"]):
+        print(f"model {run['name']}, as it was trained in {args.weights}")
+        return run
+    if args.model:
+        return zoo.config_of(args.model)
+    if args.weights:
+        raise UserError(
+            "--weights needs the name of the model that they are for: --model NAME "
+            "(only a run directory of midframe says it itself)"
+        )
+    print(f"model {DEFAULT_MODEL}: classical optical flow, no weights; others: --model NAME")
+    return zoo.config_of(DEFAULT_MODEL)
+
+
+def _tensor(picture: np.ndarray, device: torch.device) -> Tensor:
+    import torch
+
+    frame = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+    return frame.to(device).float().div(255)
+
+
+def _flows(between: Between) -> list[tuple[str, np.ndarray]]:
+    """Return what the model's flows for the middle are, and the flows (h, w, 2) in pixels.
+
+    Two of most models: from the middle frame to the first and to the second, or between these
+    where it warps forward. None of a model that provides no flow.
+    """
+    out = between.middle()
+    if out.flow is None:
+        return []
+    fields = out.flow[0, 0].float().permute(0, 2, 3, 1).cpu().numpy()
+    return list(zip(DIRECTIONS[out.flow_kind or "backward"], fields))
 
 
 def _check_out(out: Path, overwrite: bool) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from midframe.cores import usable_cores
 from midframe.data import labels as files
 from midframe.data.manifest import claim, finish
 from midframe.data.module import Data
@@ -20,7 +19,9 @@ from midframe.engine.labels import check_room, find_work, write_labels
 from midframe.engine.teachers import FlowTeacher
 from midframe.errors import UserError
 from midframe.launch import entry
+from midframe.launch.check import check_data
 from midframe.launch.inference import resolve_device
+from midframe.launch.progress import Progress
 
 
 def run(overrides: Sequence[str]) -> int:
@@ -36,6 +37,7 @@ def label(cfg: DictConfig) -> None:
     workers = _workers(cfg.workers)
     device = resolve_device(cfg.device, rank=_local_rank())
     teacher = _teacher(cfg)
+    check_data(cfg)
     data: Data = instantiate(cfg.data, labels=files.NO_LABELS)
     split = cfg.split or data.split
     out = _folder(cfg, data)
@@ -119,9 +121,8 @@ def _folder(cfg: DictConfig, data: Data) -> Path:
 
 
 def _workers(workers: Any) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if workers == "auto":
-        share = (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        share = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         return max(2, min(share, 16))
     if not isinstance(workers, int) or workers < 1:
         raise UserError(f"workers={workers}: give a number from 1 on, or auto")
@@ -131,51 +132,3 @@ def _workers(workers: Any) -> int:
 def _local_rank() -> int:
     """Return the number of this process on its machine, from torchrun or srun; 0 when alone."""
     return int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
-
-
-class Progress:
-    """A bar on a terminal, a plain line every few seconds elsewhere, with rate and time left.
-
-    Args:
-        title: what the lines begin with.
-        total: samples.
-        bar: False for lines on a terminal as well, where several processes share it.
-        seconds: between two lines.
-    """
-
-    def __init__(self, title: str, total: int, bar: bool = True, seconds: float = 10.0) -> None:
-        from rich import get_console
-        from rich import progress as rich
-
-        self.title, self.total, self.seconds, self.done = title, total, seconds, 0
-        self._started = self._last = time.monotonic()
-        columns = (
-            *(rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()),
-            *(rich.TextColumn("{task.fields[rate]}"), rich.TimeRemainingColumn()),
-        )
-        self._terminal = bar and get_console().is_terminal and sys.stdout.isatty()
-        self._bar = rich.Progress(*columns, disable=not self._terminal)
-        self._task = self._bar.add_task(title, total=total, rate="")
-
-    def __enter__(self) -> Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def advance(self, count: int) -> None:
-        """Count samples that are written."""
-        self.done += count
-        now = time.monotonic()
-        rate = self.done / max(now - self._started, 1e-9)
-        if self._terminal:
-            self._bar.update(self._task, completed=self.done, rate=f"{rate:.1f} samples/s")
-        elif now - self._last >= self.seconds or self.done == self.total:
-            self._last = now
-            minutes = (self.total - self.done) / rate / 60
-            print(
-                f"{self.title} {self.done}/{self.total} samples | {rate:.1f} samples/s | "
-                f"{minutes:.1f} min left",
-                flush=True,
-            )

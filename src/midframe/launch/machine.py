@@ -9,6 +9,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from midframe.cores import usable_cores
+
 GIB = 2**30
 LITTLE_DISK = 10  # GiB; a run with pictures and checkpoints takes a few
 
@@ -33,8 +35,7 @@ def processor() -> str:
     """Return the processor's name and the cores this process may use."""
     match = re.search(r"^model name\s*: (.*)$", _read("/proc/cpuinfo"), re.MULTILINE)
     name = match[1].strip() if match else platform.processor() or platform.machine()
-    total = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
+    total, usable = os.cpu_count() or 1, usable_cores()
     cores = f"{usable} cores" if usable == total else f"{usable} of {total} cores"
     return f"{name}, {cores}"
 

@@ -182,7 +182,7 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    from midframe.data.io import write_bytes
+    from midframe.files import write_bytes
 
     try:
         write_bytes(path, data)

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from midframe.data.io import write_bytes
 from midframe.errors import UserError
+from midframe.files import write_bytes
 from midframe.paths import config_dir, config_dirs, config_files
 
 _ROW = re.compile(r"^\| `(?P<group>\w+)` \|[^|]*\|(?P<rest>.*)$")

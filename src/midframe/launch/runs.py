@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.errors import UserError
+from midframe.files import write_text
 from midframe.launch.environment import environment
 from midframe.models.weights import BEST, LAST
 
@@ -64,9 +65,7 @@ class Run:
         if not self.is_main:
             return
         self.record.update(changes)
-        aside = self.dir / "run.json.part"
-        aside.write_text(json.dumps(self.record, indent=1, default=str) + "\n")
-        aside.replace(self.dir / "run.json")
+        write_text(self.dir / "run.json", json.dumps(self.record, indent=1, default=str) + "\n")
 
     def close(self, status: str, steps: int | None = None) -> None:
         """Record how it ended and release the directory.

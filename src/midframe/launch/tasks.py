@@ -11,12 +11,12 @@ import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from midframe.data.io import write_bytes
 from midframe.data.module import Data
 from midframe.engine.build import build_data, build_module, build_trainer
 from midframe.engine.feed import Feed
 from midframe.engine.module import VFIModule
 from midframe.errors import UserError
+from midframe.files import write_bytes
 from midframe.launch import entry
 from midframe.launch.check import check, check_labels
 from midframe.launch.runs import Run, newest_checkpoint, open_run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from midframe.errors import UserError
+from midframe.files import aside_of, remove_leftovers
 from midframe.models.weights import read_checkpoint, sha256_of
 
 FILE = "vgg19-dcbb9e9d.pth"  # torchvision's checkpoint; its name carries its digest
@@ -154,13 +154,12 @@ def _download(url: str, path: Path, digest: str) -> None:
     from http.client import HTTPException
     from urllib.request import urlopen
 
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    aside = Path(name)
+    remove_leftovers(path.parent)
+    aside = aside_of(path)
     try:
-        with os.fdopen(handle, "wb") as out, urlopen(url, timeout=SECONDS) as answer:
+        with aside.open("wb") as out, urlopen(url, timeout=SECONDS) as answer:
             shutil.copyfileobj(answer, out, 1 << 20)
         _verify(aside, digest, origin=url)
-        aside.chmod(0o644)
         aside.replace(path)
     except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", error)

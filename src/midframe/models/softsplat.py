@@ -228,8 +228,8 @@ class SoftSplat(Interpolator):
         train_flow: whether the flow network is fine-tuned; else it gets no gradient.
         grid_only: the baseline without motion: GridNet sees the features where they are, and there
             are neither flow network nor metric. Knows only t = 0.5.
-        init: "default" is PyTorch's; "he" starts at no motion and at the average of the frames, and
-            learns motion from scratch many times sooner: see `flow_init`, `softsplat_init`.
+        init: "default" is PyTorch's; "he" starts at no motion and the average of the frames, with
+            features by which places can be told apart: see `flow_init`, `softsplat_init`.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({"flow"})

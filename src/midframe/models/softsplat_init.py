@@ -1,4 +1,4 @@
-"""An initialisation from which SoftSplat learns motion within a few hundred steps."""
+"""An initialisation of SoftSplat that starts at the average of the frames."""
 
 from __future__ import annotations
 

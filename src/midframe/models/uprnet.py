@@ -202,8 +202,8 @@ class UPRNet(Interpolator):
     Args:
         size: "base", "large" or "LARGE": all widths times 1, 1.5 or 2.
         init: "default" is PyTorch's, as published. "he" starts at no motion and at the average of
-            the frames, with features by which places can be told apart, and learns motion from
-            scratch many times sooner: see `flow_init.start_seeing`.
+            the frames, with features by which places can be told apart, and improves on the average
+            within a few hundred steps: see `flow_init.start_seeing`.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset(

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from midframe.files import write_bytes
+
 _COLOURS = 256
 _SAMPLES = 24_000  # pixels that the palette is made from
 _LUT_BITS = 6  # colours are looked up with this many bits a channel
@@ -34,10 +36,7 @@ def write_gif(
     Raises:
         ValueError: for no frames or frames of unequal size.
     """
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(encode_gif(frames, fps, loop))
-    aside.replace(path)
+    write_bytes(path, encode_gif(frames, fps, loop))
 
 
 def encode_gif(frames: Sequence[np.ndarray], fps: float = 10.0, loop: bool = True) -> bytes:

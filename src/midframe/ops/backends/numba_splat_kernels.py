@@ -129,18 +129,6 @@ def importances(factor, shift, kind, n, y, x, top, left):
 
 
 @compiled
-def corner_of(right, down, one):
-    """Return a target's first corner (left, top), its columns' shares and its rows'.
-
-    ``one`` is 1 in the positions' dtype.
-    """
-    left, top = np.floor(right), np.floor(down)
-    columns = left + one - right, right - left
-    rows = top + one - down, down - top
-    return int(left), int(top), columns, rows
-
-
-@compiled
 def _add(
     tile, begin, pixels, n, y, first, last, flow, factor, shift, kind, ramp, sums, counts, pitch,
     lanes,
@@ -163,9 +151,12 @@ def _add(
         right, down = ramp[x] + flow[n, 0, y, x], ramp[y] + flow[n, 1, y, x]
         if not inside(right, down, width, height):
             continue
-        left, top, (west, east), (north, south) = corner_of(right, down, one)
+        column, row = np.floor(right), np.floor(down)
+        left, top = int(column), int(row)
         if top >= last or top < first - 1:
             continue
+        west, east = column + one - right, right - column
+        north, south = row + one - down, down - row
         m0, m1, m2, m3 = importances(factor, shift, kind, n, y, x, top, left)
         w0, w1, w2, w3 = north * west * m0, north * east * m1, south * west * m2, south * east * m3
         cell = (top - first + 1) * (width + 2) + left + 1

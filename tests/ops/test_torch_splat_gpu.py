@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from midframe.ops import splat
-from midframe.ops.backends import torch_splat, torch_splat_rows
+from midframe.ops.backends import torch_splat, torch_splat_gpu
 
 
 @pytest.fixture(autouse=True)
-def _rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_splat, "_code", lambda device: torch_splat_rows)
+def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_splat, "_code", lambda device: torch_splat_gpu)
 
 
 def _results(backend: str, dtype: torch.dtype, mode: str, normalize: str, scale: float):

@@ -1,0 +1,76 @@
+"""Writing files aside and renaming them: what has its final name is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import uuid
+from pathlib import Path
+from typing import Any
+
+
+def aside_of(path: Path) -> Path:
+    """Return where this process writes what ``path`` becomes when it is complete.
+
+    The name tells host and process, by which `remove_leftovers` knows what nobody will finish.
+    """
+    return path.with_name(f"{path.name}.{_host()}-{os.getpid()}.part")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what processes of this host that are gone have left half-written in a folder."""
+    gone = re.compile(rf".*\.{re.escape(_host())}-(\d+)\.part")
+    for path in list(folder.glob("*.part")):
+        match = gone.fullmatch(path.name)
+        if match is None or _is_running(int(match[1])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file, in a folder that is made if need be, so that no reader ever sees half of it.
+
+    Processes and threads may write the same file at once: the last one's is there in the end. If
+    it fails, a file that was there before is still there.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = aside_of(path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}"))
+    try:
+        aside.write_bytes(data)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write text as UTF-8, line ends as they are; see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write a json file without blanks, for programs to read; see `write_bytes`."""
+    write_text(path, json.dumps(content, separators=(",", ":")))
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40]
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":
+        return True  # elsewhere the question itself would end the process
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
