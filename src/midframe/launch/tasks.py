@@ -108,5 +108,6 @@ def quiet() -> None:
         ".*GPU available but not used.*",
         ".*smaller than the logging interval.*",
         ".*lr_scheduler.step.*before.*optimizer.step.*",
+        ".*recommended to use.*sync_dist=True.*",  # ranks gather validation rows themselves
     ):
         warnings.filterwarnings("ignore", message=text)
