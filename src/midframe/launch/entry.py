@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import hydra
+import yaml
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -85,6 +86,8 @@ def guarded(command: Callable[[], object]) -> int:
             return error.code if isinstance(error.code, int) else USER_ERROR
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"configuration: {_first_lines(error)}") from error
+        except yaml.YAMLError as error:
+            raise UserError(f"configuration: {' '.join(str(error).split())}") from error
         return 0
 
     return guard.guarded(task)
