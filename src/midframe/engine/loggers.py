@@ -14,6 +14,8 @@ import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from midframe.files import write_text
+
 
 class MetricsCsv(Logger):
     """One row per logged step in ``metrics.csv``; a resumed run goes on in the same file.
@@ -69,10 +71,7 @@ class MetricsCsv(Logger):
         writer.writeheader()
         for step, row in sorted(self._rows.items()):
             writer.writerow({"step": step, **row})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_suffix(".part")
-        aside.write_text(text.getvalue())
-        aside.replace(self.path)
+        write_text(self.path, text.getvalue())
         self._unsaved = 0
 
     @rank_zero_only

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from midframe.errors import UserError
+from midframe.files import aside_of
 from midframe.types import Batch
 
 
@@ -88,7 +89,7 @@ def find_non_finite(module: Any, batch: Batch) -> str:
 def save_batch(batch: Batch, path: Path) -> None:
     """Save the tensors of a batch as a plain dict that ``weights_only`` loading accepts."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
+    aside = aside_of(path)
     torch.save({**{n: v.detach().cpu() for n, v in _tensors(batch)}, "ids": list(batch.ids)}, aside)
     aside.replace(path)
 
