@@ -2,8 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-# processes that tests run in; JOBS=0 runs them in one, as a debugger wants it
-JOBS ?= auto
 ARGS ?=
 # processes that tests run in; JOBS=0 runs them in one, as a debugger wants it
 JOBS ?= auto

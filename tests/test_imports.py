@@ -43,9 +43,9 @@ MAY_IMPORT = {
         *("types", "errors", "files", "paths", "models", "data", "metrics", "ops"),
         *("picture", "video"),
     },
+    "speed": {"types", "errors", "paths", "models", "data", "metrics", "ops", "benchmark"},
     "engine": {
-        *("types", "errors", "files", "paths", "models", "losses", "metrics", "data", "ops"),
-        *("picture", "benchmark"),
+        *("types", "errors", "files", "paths", "models", "losses", "metrics", "data", "picture"),
     },
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "midframe"
 
 
 @pytest.mark.slow
@@ -28,6 +29,9 @@ def test_wheel_carries_its_configs_and_trains(tmp_path: Path) -> None:
     groups = [p for p in (ROOT / "conf").iterdir() if p.name != "local"]
     files = [f for p in groups for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file()]
     assert shipped == {f"midframe/{f.relative_to(ROOT)}" for f in files}
+    kernels = {f"midframe/{p.relative_to(SOURCE)}" for p in SOURCE.rglob("*.cu*")}
+    assert kernels == {name for name in names if Path(name).suffix in (".cu", ".cuh")}
+    assert "midframe/speed/per_element.cu" in kernels
     assert not any("__pycache__" in name or name.startswith("tests") for name in names)
 
     site = tmp_path / "site"

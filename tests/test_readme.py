@@ -10,12 +10,14 @@ import fakes
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from midframe import cli
 from midframe.data.io import write_image
 from midframe.launch import entry
 from midframe.launch.check import check
 from midframe.launch.evaluate import main as evaluate
+from midframe.models import zoo
 from midframe.models.zoo import create_model, list_models
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
@@ -34,7 +36,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rng = np.random.default_rng(0)
     for name in ("a.png", "b.png"):
         write_image(tmp_path / name, rng.integers(0, 256, (32, 48, 3), dtype=np.uint8))
-    torch.save(create_model("ifrnet_s").state_dict(), tmp_path / "FILE_OR_RUN")
+    model, run = create_model("ifrnet_s"), tmp_path / "RUN"
+    run.mkdir()
+    for path in (tmp_path / "FILE_OR_RUN", run / "best.ckpt"):
+        torch.save(model.state_dict(), path)
+    (run / "config.yaml").write_text(yaml.safe_dump({"model": zoo.config_of("ifrnet_s")}))
     return tmp_path
 
 
@@ -58,7 +64,8 @@ def test_evaluation_commands(arguments: list[str], folder: Path) -> None:
 @pytest.mark.parametrize("arguments", commands("midframe interpolate"), ids=" ".join)
 def test_interpolation_commands(arguments: list[str], folder: Path) -> None:
     assert cli.main(["interpolate", *arguments]) == 0
-    assert len(list((folder / "between" / "frames").iterdir())) == 9
+    factor = int(arguments[arguments.index("--factor") + 1]) if "--factor" in arguments else 2
+    assert len(list((folder / "between" / "frames").iterdir())) == factor + 1
 
 
 @pytest.mark.parametrize("arguments", commands("midframe pack"), ids=" ".join)
@@ -81,6 +88,14 @@ def test_models_are_listed_in_table_and_command(
 def test_every_subcommand_is_in_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     usage = capsys.readouterr().out
-    for word in ("train", "evaluate", "check", "interpolate", "pack", "models", "bench", "doctor"):
-        assert f"  {word} " in usage
+    for name, command in cli.COMMANDS.items():
+        (line,) = [x for x in usage.splitlines() if x.startswith(f"  {name} {command.arguments} ")]
+        assert command.purpose.splitlines()[0] in line
+    assert max(map(len, usage.splitlines())) <= 100
     assert cli.main(["nonsense"]) == 2
+    assert ", ".join(cli.COMMANDS) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"^ {4}midframe (\w+)", README, re.M))))
+def test_every_subcommand_of_the_readme_is_one(name: str) -> None:
+    assert name in cli.COMMANDS

@@ -6,53 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-
-USAGE = """usage: midframe COMMAND ...
-
-  train [OVERRIDES]           train a model: midframe train model=ifrnet data=vimeo data.root=DIR
-  evaluate [OVERRIDES]        measure a model: midframe evaluate model=dis benchmark=middlebury
-  check [OVERRIDES]           find config errors of a training run without running it
-  interpolate A.png B.png --out DIR [--factor 8] [--model NAME] [--weights FILE]
-  pack [OVERRIDES]            turn a data set into shards: midframe pack data=vimeo
-  labels [OVERRIDES]          write flow labels: midframe labels data=vimeo teacher=liteflownet
-                              teacher.weights=FILE
-  models                      list the models and what is known about them
-  options [GROUP]             list every choice of every config group: midframe options experiment
-  bench train|infer|data|ops  measure speed; prints JSON with ratios
-  doctor [--json]             what is installed, which code runs the operators, what to mend
-
-OVERRIDES are Hydra's: group=choice, key=value, ~key; `midframe train --help` shows the groups."""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return the exit code."""
-    args = list(sys.argv[1:] if argv is None else argv)
-    commands: dict[str, Callable[[list[str]], int]] = {
-        "train": _train,
-        "evaluate": _evaluate,
-        "check": _check,
-        "interpolate": _interpolate,
-        "pack": _pack,
-        "labels": _labels,
-        "models": _models,
-        "options": _options,
-        "bench": _bench,
-        "doctor": _doctor,
-    }
-    if not args or args[0] in ("-h", "--help", "help"):
-        print(USAGE)
-        return 0
-    if args[0] in ("-V", "--version"):
-        from importlib.metadata import version
-
-        print(f"midframe {version('midframe')}")
-        return 0
-    if args[0] not in commands and "LOCAL_RANK" in os.environ:
-        args.insert(0, "train")  # the trainer starts its other ranks with the overrides alone
-    if args[0] not in commands:
-        print(f"error: no command {args[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
-        return 2
-    return commands[args[0]](args[1:])
+from types import ModuleType
+from typing import NamedTuple
 
 
 def _train(args: list[str]) -> int:
@@ -62,36 +17,33 @@ def _train(args: list[str]) -> int:
 
 
 def _evaluate(args: list[str]) -> int:
-    from midframe.launch.evaluate import main as evaluate
+    from midframe.launch.evaluate import main
 
-    return evaluate(args)
+    return main(args)
 
 
 def _check(args: list[str]) -> int:
-    from midframe.launch.check import main as check
+    from midframe.launch.check import main
 
-    return check(args)
+    return main(args)
 
 
 def _pack(args: list[str]) -> int:
-    from midframe.launch.pack import run as pack
+    from midframe.launch.pack import run
 
-    return pack(args)
+    return run(args)
 
 
 def _labels(args: list[str]) -> int:
-    from midframe.launch.labels import run as labels
+    from midframe.launch.labels import run
 
-    return labels(args)
+    return run(args)
 
 
 def _interpolate(args: list[str]) -> int:
     from midframe.launch import entry, interpolate
 
-    parser = argparse.ArgumentParser("midframe interpolate", description=interpolate.__doc__)
-    interpolate.add_arguments(parser)
-    options = parser.parse_args(args)
-    return entry.guarded(lambda: interpolate.run(options))
+    return _parsed("interpolate", interpolate, args, entry.guarded)
 
 
 def _models(args: list[str]) -> int:
@@ -104,32 +56,136 @@ def _models(args: list[str]) -> int:
 def _options(args: list[str]) -> int:
     from midframe.launch import guard, options
 
-    parser = argparse.ArgumentParser("midframe options", description=options.__doc__)
-    options.add_arguments(parser)
-    chosen = parser.parse_args(args)
-    return guard.guarded(lambda: options.run(chosen))
+    return _parsed("options", options, args, guard.guarded)
 
 
 def _bench(args: list[str]) -> int:
     from midframe.launch import bench, guard
 
-    parser = argparse.ArgumentParser("midframe bench", description=bench.__doc__)
-    bench.add_arguments(parser)
-    options = parser.parse_args(args)
-    if options.kind == "ops":  # where PyTorch is all there is, as on a borrowed GPU
-        return guard.guarded(lambda: bench.run(options))
-    from midframe.launch import entry
-
-    return entry.guarded(lambda: bench.run(options))
+    guarded = guard.guarded
+    if args[:1] == ["train"]:  # the only one that composes; PyTorch may be all there is
+        from midframe.launch.entry import guarded
+    return _parsed("bench", bench, args, guarded)
 
 
 def _doctor(args: list[str]) -> int:
     from midframe.launch import doctor, guard
 
-    parser = argparse.ArgumentParser("midframe doctor", description=doctor.__doc__)
-    doctor.add_arguments(parser)
+    return _parsed("doctor", doctor, args, guard.guarded)
+
+
+def _parsed(
+    name: str,
+    module: ModuleType,
+    args: Sequence[str],
+    guarded: Callable[[Callable[[], object]], int],
+) -> int:
+    """Run a command that declares its options with argparse."""
+    parser = argparse.ArgumentParser(f"midframe {name}", description=module.__doc__)
+    module.add_arguments(parser)
     options = parser.parse_args(args)
-    return guard.guarded(lambda: doctor.run(options))
+    return guarded(lambda: module.run(options))
+
+
+class Command(NamedTuple):
+    """A subcommand.
+
+    Attributes:
+        run: takes the words behind its name and returns the exit code.
+        arguments: what may follow its name.
+        purpose: a line or two for the usage.
+    """
+
+    run: Callable[[list[str]], int]
+    arguments: str
+    purpose: str
+
+
+OVERRIDES = "[OVERRIDES]"
+COMMANDS = {
+    "train": Command(
+        _train,
+        OVERRIDES,
+        "train a model: midframe train model=ifrnet data=vimeo data.root=DIR",
+    ),
+    "evaluate": Command(
+        _evaluate,
+        OVERRIDES,
+        "measure a model: midframe evaluate model=dis benchmark=middlebury",
+    ),
+    "check": Command(
+        _check,
+        OVERRIDES,
+        "find config errors of a training run without running it",
+    ),
+    "interpolate": Command(
+        _interpolate,
+        "A B --out DIR",
+        "put frames between two pictures:\n[--factor 8] [--model NAME] [--weights FILE]",
+    ),
+    "pack": Command(
+        _pack,
+        OVERRIDES,
+        "turn a data set into shards: midframe pack data=vimeo",
+    ),
+    "labels": Command(
+        _labels,
+        OVERRIDES,
+        "write flow labels: midframe labels data=vimeo teacher=liteflownet\nteacher.weights=FILE",
+    ),
+    "models": Command(
+        _models,
+        "[NAME ...]",
+        "list the models and what is known about them; --measure what they cost",
+    ),
+    "options": Command(
+        _options,
+        "[GROUP]",
+        "list every choice of every config group: midframe options experiment",
+    ),
+    "bench": Command(
+        _bench,
+        "KIND",
+        "measure speed: train, infer, anytime, data, ops; JSON with ratios",
+    ),
+    "doctor": Command(
+        _doctor,
+        "[--json]",
+        "what is installed, which code runs the operators, what to mend",
+    ),
+}
+
+
+def _usage() -> str:
+    lines = ["usage: midframe COMMAND ...", ""]
+    for name, command in COMMANDS.items():
+        first, *more = command.purpose.split("\n")
+        lines.append(f"  {f'{name} {command.arguments}':<26}  {first}")
+        lines += [f"{'':30}{line}" for line in more]
+    about = "OVERRIDES are Hydra's: group=choice, key=value, ~key;"
+    return "\n".join([*lines, "", f"{about} `midframe train --help` shows the groups."])
+
+
+USAGE = _usage()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return the exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0
+    if args[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"midframe {version('midframe')}")
+        return 0
+    if args[0] not in COMMANDS and "LOCAL_RANK" in os.environ:
+        args.insert(0, "train")  # the trainer starts its other ranks with the overrides alone
+    if args[0] not in COMMANDS:
+        print(f"error: no command {args[0]!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    return COMMANDS[args[0]].run(args[1:])
 
 
 if __name__ == "__main__":

@@ -198,3 +198,18 @@ def test_what_a_probe_raises_becomes_its_line():
     assert probes.guarded("x", broken) == [
         probes.Check("x", "ZeroDivisionError: first", probes.BROKEN)
     ]
+
+
+def test_it_runs_where_only_pytorch_and_numpy_are(tmp_path):
+    """As on a machine that is only lent: what is missing is told, and backends are asked for."""
+    absent = ("hydra", "omegaconf", "lightning", "yaml", "cv2", "av", "wandb", "rich")
+    text = "raise ModuleNotFoundError(f'No module named {__name__!r}', name=__name__)"
+    packages = dict.fromkeys((*absent, "torchmetrics", "tensorboard"), text)
+    done = ask(packages=packages, folder=tmp_path)
+    assert done.returncode == 1 and not done.stderr
+    for name in ("PyAV", "OpenCV"):
+        assert line(done.stdout, name).endswith("not installed")
+    assert line(done.stdout, "splat")
+    done = ask("--require", "torch", folder=tmp_path)
+    assert done.returncode == 0 and "backend torch runs here" in done.stdout
+    assert not {*absent} & set(done.stdout.splitlines()[-1].split())

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from midframe import cli
-from midframe.benchmark import model_table
 from midframe.models.zoo import describe, list_models
+from midframe.speed import model_table
 
-TEXT = f"top\n{model_table.START}\nold\n{model_table.END}\nend"
+START, END = model_table.MARKERS
+TEXT = f"top\n{START}\nold\n{END}\nend"
 
 
 def fake_row(name: str, sizes: Any, rounds: int, threads: int | None) -> dict[str, Any]:
@@ -60,7 +61,9 @@ def test_the_list_imports_little() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(run.stderr.splitlines()[-1]))
-    assert not {name for name in loaded if name.startswith("midframe.benchmark")}
+    assert not {
+        name for name in loaded if name.startswith(("midframe.benchmark", "midframe.speed"))
+    }
     assert not loaded & {"lightning", "hydra", "omegaconf", "cv2", "av", "wandb", "torchmetrics"}
 
 
@@ -89,8 +92,8 @@ def test_the_readme_gets_all_models(readme: Path, capsys: pytest.CaptureFixture[
     text = readme.read_text()
     for name in list_models():
         assert f"| `{name}` |" in text
-    assert text.startswith(f"top\n{model_table.START}\n| name |")
-    assert text.endswith(f"\n{model_table.END}\nend") and "old" not in text.splitlines()
+    assert text.startswith(f"top\n{START}\n| name |")
+    assert text.endswith(f"\n{END}\nend") and "old" not in text.splitlines()
     assert [p.name for p in readme.parent.iterdir()] == ["README.md"]
     assert "3 threads" in " ".join(text.split()) and "| 115 |" in text  # 448 x 256 x 10^6
 

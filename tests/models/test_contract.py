@@ -9,12 +9,15 @@ import torch
 
 from midframe import Inputs, create_model, list_models
 from midframe.models.base import Interpolator
+from midframe.models.flow import FlowNetwork
+from midframe.models.inference import for_inference
 from midframe.models.zoo import describe
 
 NAMES = list_models()
 ONE_OF_EACH_CLASS = set({describe(name)["target"]: name for name in reversed(NAMES)}.values())
 CORE_FIELDS = {"flow": "flow", "mask": "mask", "residual": "residual"}
 TUPLES = ("flows_coarse", "features", "frames_coarse")
+CLASS_SAYS = Interpolator.__annotations__.keys() - {"fixed_hints"}
 
 
 def _textured(batch: int, count: int, height: int, width: int) -> torch.Tensor:
@@ -30,6 +33,10 @@ def _inputs(model: Interpolator, height: int, width: int, batch: int = 1, t=(0.5
         t = (0.5,)
     frames = _textured(batch, 2 * model.context, height, width)
     return Inputs(frames, torch.tensor([list(t)] * batch))
+
+
+def _each(value: torch.Tensor | tuple[torch.Tensor, ...] | None) -> tuple[torch.Tensor, ...]:
+    return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def _multiple(model: Interpolator, about: int = 48) -> int:
@@ -56,6 +63,12 @@ def traced(trainable, request):
     if request.node.callspec.params["model"] not in ONE_OF_EACH_CLASS:
         pytest.skip("another size of this class is traced")
     return trainable
+
+
+def test_all_that_a_run_must_know_is_said_by_the_class(model):
+    """What a run is checked by; an instance with other options must not say something else."""
+    assert {"provides", "times", "pad", "idle"} <= CLASS_SAYS
+    assert not CLASS_SAYS & vars(model).keys()
 
 
 @pytest.mark.parametrize("size", [(37, 53), (64, 49), (5, 7)])
@@ -102,6 +115,18 @@ def test_interpolate_pads_for_the_benchmarks_hints(model):
     assert torch.equal(model.interpolate(x, benchmark="snufilm_hard").frame, expected)
 
 
+@pytest.mark.parametrize("benchmark", [None, "snufilm_hard"])
+@pytest.mark.parametrize("extra", [(1, 0), (0, 1)])
+def test_forward_names_the_multiple_to_who_brings_another_size(model, benchmark, extra):
+    hints = model.hints(48, 48, benchmark)
+    multiple = model.padding(**hints).multiple
+    if multiple == 1:
+        pytest.skip("takes any size")
+    height, width = (multiple + pixels for pixels in extra)
+    with pytest.raises(ValueError, match=f"multiples of {multiple}, not {height}x{width}"):
+        model(_inputs(model, height, width), **hints)
+
+
 @pytest.mark.parametrize("count", [1, 7])
 def test_times_are_an_axis_and_their_order_does_not_matter(model, count):
     if model.times == "half" and count > 1:
@@ -130,6 +155,25 @@ def test_bfloat16_autocast_stays_close(model):
     assert rough.dtype == exact.dtype
     assert (rough - exact).abs().mean() < 5e-3
     assert (rough - exact).abs().max() < 5e-2
+
+
+def test_bfloat16_weights_keep_frames_and_flow_in_float32(model):
+    """As `casts` promises: in bfloat16 a flow of 32 px would move in steps of 1/8 px."""
+    if not (model.casts and model.trainable):
+        pytest.skip("has no weights in bfloat16")
+    x = _inputs(model, 40, 52)
+    exact, fast = model.interpolate(x), for_inference(model, "bf16")
+    rough = fast.interpolate(x)
+    assert fast.dtype == torch.bfloat16
+    for name in ("frame", *CORE_FIELDS, "flows_coarse", "frames_coarse"):
+        for value in _each(getattr(rough, name)):
+            assert value.dtype == torch.float32, name
+    assert (rough.frame - exact.frame).abs().mean() < 1e-2
+    if "flow" in model.provides:
+        assert (rough.flow - exact.flow).abs().max() < 0.1
+    if isinstance(fast, FlowNetwork):
+        levels = fast.flows(*torch.rand(2, 1, 3, fast.multiple, fast.multiple))
+        assert {level.dtype for level in levels} == {torch.float32}
 
 
 def test_interpolate_leaves_the_mode_and_makes_no_gradient(model):
@@ -164,7 +208,7 @@ def test_every_parameter_gets_a_finite_gradient(trainable):
     out = trainable(_inputs(trainable, size, size))
     heads = [out.frame.mean()] + [f.square().mean() for f in (*out.flows_coarse, *out.features)]
     sum(heads).backward()
-    idle = getattr(trainable, "idle", frozenset())
+    idle = trainable.idle
     assert idle <= {name for name, _ in trainable.named_parameters()}
     for name, parameter in trainable.named_parameters():
         assert parameter.grad is not None, name

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from torch import nn
 
 import midframe
 from midframe import Inputs, for_inference
-from midframe.benchmark.speed_infer import bench_infer
 from midframe.errors import UserError
 from midframe.models.blocks import RowPReLU, join
 
@@ -91,11 +88,3 @@ def test_join_keeps_the_first_ones_layout():
     assert torch.equal(last, expected)
     assert last.is_contiguous(memory_format=torch.channels_last)
     assert join(first, second).is_contiguous()
-
-
-def test_bench_infer_returns_json_with_ratios():
-    result = json.loads(json.dumps(bench_infer("ifrnet_s", (40, 24), rounds=2)))
-    assert result["size"] == [40, 24]
-    assert result["ways"]["float32"]["speed"] == 1.0
-    assert {"float32 channels_last", "bf16 channels_last"} <= set(result["ways"])
-    assert all(way["max_difference"] < 0.05 for way in result["ways"].values())

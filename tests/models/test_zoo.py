@@ -142,7 +142,7 @@ def test_an_empty_model_has_the_attributes_and_no_values():
     assert {p.device.type for p in empty.parameters()} == {"meta"}
     shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (full, empty)]
     assert shapes[0] == shapes[1]
-    config["net"]["grid_only"] = True
+    config["net"] = {"_target_": "midframe.models.softsplat_personal.SoftSplatPersonalGrid"}
     assert (full.times, zoo.build_empty(config).times) == ("any", "half")
 
 

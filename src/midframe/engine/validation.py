@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from midframe.metrics import PerImage, epe, fl_all, interpolation_error, psnr, ssim
+from midframe.models.average import blend
 from midframe.types import Batch, Prediction
 
 METRICS = {
@@ -18,13 +19,6 @@ METRICS = {
 }
 BASELINE = "_average"
 Row = dict[str, float]
-
-
-def frame_average(batch: Batch) -> Tensor:
-    """The average (B, T, 3, H, W) of the two input frames, weighted by time: the floor."""
-    first, second = (frame[:, None] for frame in batch.inputs.pair)
-    t = batch.inputs.t[:, :, None, None, None]
-    return (1 - t) * first + t * second
 
 
 class Validation:
@@ -62,7 +56,7 @@ class Validation:
         target = batch.target.flatten(0, 1)[between]
         values = _measure(pred.frame.flatten(0, 1)[between].float(), target)
         if any(key not in self._baseline for key in keys):
-            floor = _measure(frame_average(batch).flatten(0, 1)[between], target)
+            floor = _measure(blend(batch.inputs).flatten(0, 1)[between], target)
             self._baseline.update(zip(keys, floor))
         return {
             key: {**row, **{name + BASELINE: v for name, v in self._baseline[key].items()}}

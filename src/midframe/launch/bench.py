@@ -6,8 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from midframe.errors import UserError
-from midframe.launch import bench_anytime, bench_ops
+from midframe.launch import arguments, bench_anytime, bench_ops
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.kind == "train" and args.compile:
-        from midframe.benchmark.speed_compile import bench_compile
+        from midframe.speed.compile import bench_compile
 
         rounds, threads = args.steps, args.threads
         return bench_compile(args.model, args.batch, args.size, rounds=rounds, threads=threads)
@@ -60,29 +59,20 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         from midframe.launch.tasks import quiet
 
         quiet()
-
         return bench_train(args.model, args.batch, args.size, args.steps)
     if args.kind == "infer":
-        from midframe.benchmark.speed_infer import bench_infer
         from midframe.models.weights import find_weights
+        from midframe.speed.infer import bench_infer
 
         return bench_infer(
             args.model,
-            size=parse_size(args.size),
+            size=arguments.size(args.size),
             weights=find_weights(args.weights),
             rounds=args.rounds,
             threads=args.threads,
             compile=args.compile,
             root=args.root,
         )
-    from midframe.data.speed import bench_data
+    from midframe.speed.data import bench_data
 
     return bench_data(args.triplets)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Turn "448x256" into (width, height)."""
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise UserError(f"--size {text}: give WIDTHxHEIGHT, such as 448x256")
-    return int(parts[0]), int(parts[1])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from midframe.launch.bench_ops import environment, write
+from midframe.launch import arguments, output
+from midframe.launch.environment import environment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,15 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print the JSON, and write what is asked for."""
-    from midframe.benchmark.speed_anytime import bench_anytime, markdown, replaced
-    from midframe.launch.bench import parse_size
     from midframe.models.weights import find_weights
+    from midframe.speed import anytime
 
     rows = []
     for name in args.model:
-        row = bench_anytime(
+        row = anytime.bench_anytime(
             name,
-            parse_size(args.size),
+            arguments.size(args.size),
             args.times,
             weights=find_weights(args.weights),
             precision=args.precision,
@@ -44,11 +43,7 @@ def run(args: argparse.Namespace) -> None:
         same = "the same frames" if row["equal"] else f"NOT equal: {row['max_difference']:g}"
         print(f"{name}: {row['speed']:g} times as fast, {same}", file=sys.stderr, flush=True)
     found = {"benchmark": "anytime", "environment": environment("cpu"), "models": rows}
-    text = json.dumps(found, indent=1)
-    print(text)
-    if args.save:
-        write(Path(args.save), text + "\n")
+    output.show_json(found, args.save)
     if args.table:
-        path = Path(args.table)
-        before = path.read_text(encoding="utf-8") if path.is_file() else ""
-        write(path, replaced(before, markdown(found)))
+        table = anytime.markdown(found)
+        output.put_table(Path(args.table), anytime.MARKERS, table, anytime.HEADING)

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import platform
 import re
-import sys
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from midframe import __version__
-from midframe.files import write_text
-from midframe.launch import machine
-from midframe.launch.environment import revision
-
-OPERATORS = ("splat", "correlation", "adacof")
-PACKAGES = ("torch", "numpy", "cupy", "triton", "numba")
+from midframe.launch import output
+from midframe.launch.environment import environment
+from midframe.ops.backend import OPERATORS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,51 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print the JSON, and write what is asked for."""
-    from midframe.benchmark.ops_table import markdown, replaced
-    from midframe.benchmark.speed_ops import bench_ops
+    from midframe.speed import ops_table
+    from midframe.speed.ops import bench_ops
 
     found = bench_ops(args.device, only=args.only, rounds=args.rounds, threads=args.threads)
     found["environment"] = environment(args.device)
-    text = json.dumps(found, indent=1)
-    print(text)
     name = "cpu" if args.device == "cpu" else slug(found["environment"]["gpu"])
-    if args.save:
-        write(Path(args.save.replace("{device}", name)), text + "\n")
+    output.show_json(found, args.save and args.save.replace("{device}", name))
     if args.table:
-        path = Path(args.table)
-        before = path.read_text(encoding="utf-8") if path.is_file() else ""
-        write(path, replaced(before, name, markdown(found)))
-
-
-def environment(device: str) -> dict[str, Any]:
-    """Return what the figures were measured with and on."""
-    loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in PACKAGES}
-    found: dict[str, Any] = {
-        "midframe": __version__,
-        "revision": revision(),
-        "date": datetime.date.today().isoformat(),
-        "python": platform.python_version(),
-        "versions": {name: version for name, version in loaded.items() if version},
-        "processor": machine.processor(),
-    }
-    if device == "cuda":
-        index = torch.cuda.current_device()
-        major, minor = torch.cuda.get_device_capability(index)
-        found |= {
-            "gpu": torch.cuda.get_device_name(index),
-            "capability": f"{major}.{minor}",
-            "driver": machine.driver(),
-            "cuda": torch.version.cuda,
-        }
-    return found
+        table, markers = ops_table.markdown(found), ops_table.markers(name)
+        output.put_table(Path(args.table), markers, table, ops_table.HEADING)
 
 
 def slug(name: str) -> str:
     """Turn a device's name into a part of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file and say so."""
-    write_text(path, text)
-    print(f"wrote {path}", file=sys.stderr)

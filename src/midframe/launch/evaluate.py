@@ -163,7 +163,9 @@ def _folder(
 
 def _key(facts: dict[str, Any], digest: str) -> str:
     """Return the run key: rows of an interrupted run are reused only under the same one."""
-    volatile = ("weights", "root", "host", "cores", "gpu")
+    from midframe.launch.environment import PLACE
+
+    volatile = ("weights", "root", *PLACE)
     content = {k: v for k, v in facts.items() if k not in volatile}
     if facts.get("root"):
         content["root"] = str(Path(facts["root"]).resolve())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,25 +85,28 @@ def _list(names: Sequence[str]) -> None:
 
 def _measure(names: Sequence[str], options: argparse.Namespace) -> None:
     """Measure, print the table, write what is asked for; exit with 1 if a model failed."""
-    from midframe.benchmark.model_table import markdown, ordered, replaced
-    from midframe.launch.bench import parse_size
+    from midframe.launch import arguments, output
+    from midframe.speed.marked import replaced
+    from midframe.speed.model_table import MARKERS, markdown, ordered
 
-    sizes = [parse_size(text) for text in options.size or SIZES]
+    sizes = [arguments.size(text) for text in options.size or SIZES]
     readme = None if options.readme is None else Path(options.readme).resolve()
     if readme is not None:
         if options.names:
             raise UserError("--readme writes the table of all models: give no names with it")
-        replaced(_read(readme), "", str(readme))  # tells of missing markers before the work
+        # tells of missing markers before the work
+        replaced(output.read(readme), *MARKERS, "", str(readme))
     found = _run(ordered(names), sizes, options.rounds or ROUNDS, options.threads)
     Console(width=WIDTH).print(_table(found))
     if options.save is not None:
-        _write(Path(options.save), f"{json.dumps(found, indent=1, ensure_ascii=False)}\n".encode())
+        output.save_json(Path(options.save), found)
     failed = [row for row in found["models"] if "error" in row]
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     for row in failed:
         console.print(f"{row['name']}: {row['error']}", markup=False)
     if readme is not None and not failed:
-        _write(readme, replaced(_read(readme), markdown(found), str(readme)))
+        before = output.read(readme)
+        output.write(readme, replaced(before, *MARKERS, markdown(found), str(readme)))
     elif readme is not None:
         console.print(f"{readme} is left as it was, since not all models could be measured")
     if failed:
@@ -115,9 +117,9 @@ def _run(
     names: Sequence[str], sizes: Sequence[tuple[int, int]], rounds: int, threads: int | None
 ) -> dict[str, Any]:
     """Measure one model after the other, telling of each; see `model_table.measure`."""
-    from midframe.benchmark import model_table
-    from midframe.benchmark.flops import UNIT
-    from midframe.launch.bench_ops import environment
+    from midframe.launch.environment import environment
+    from midframe.speed import model_table
+    from midframe.speed.flops import UNIT
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -147,7 +149,7 @@ def _run(
 
 
 def _table(found: dict[str, Any]) -> Table:
-    from midframe.benchmark import model_table as cells
+    from midframe.speed import model_table as cells
 
     table = Table("model", box=None)
     sizes = found["sizes"]
@@ -172,20 +174,3 @@ def _table(found: dict[str, Any]) -> Table:
             row["weight_keys"] or cells.NOTHING,
         )
     return table
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    from midframe.files import write_bytes
-
-    try:
-        write_bytes(path, data)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"wrote {path}", markup=False)

@@ -20,8 +20,10 @@ from midframe.launch import machine
 
 OK, MISSING, BROKEN, NOTE = "ok", "missing", "broken", "note"
 # Used by every command; these are too slow to import only to look at them.
-LOOKED_UP = ("lightning", "hydra-core", "omegaconf", "torchmetrics", "tensorboard", "wandb")
-LOOKED_UP = (*LOOKED_UP, "rich", "pyyaml")
+LOOKED_UP = (
+    *("lightning", "hydra-core", "omegaconf", "torchmetrics", "tensorboard", "wandb"),
+    *("rich", "pyyaml"),
+)
 AGAIN = "pip install -U --force-reinstall "
 
 

@@ -83,7 +83,8 @@ class Interpolator(nn.Module):
     """Base class of all interpolation models.
 
     A subclass writes `forward`; everything that a caller needs to know about it beforehand is a
-    class attribute (an instance may narrow it), so that a run can be checked before it starts.
+    class attribute that no instance changes, so that a run can be checked before it starts. What
+    options would narrow is a class of its own.
 
     Attributes:
         needs: fields of `Inputs` beyond frames and t that it reads ("events", "motion").
@@ -96,7 +97,10 @@ class Interpolator(nn.Module):
             at the frames' own times.
         casts: whether `forward` takes float32 frames whatever the weights' dtype, and keeps what
             needs it (frames, flows, warps) in float32: see `for_inference`.
-        key_names: what published checkpoints call parts of its keys, and what they are called here.
+        key_names: what the dotted parts of published checkpoints' keys begin with, and what they
+            begin with here.
+        idle: names of parameters without effect, such as those that published weights hold though
+            nothing reads them; all others get a gradient.
         fixed_hints: hints that the model's yaml gives to every call of `interpolate`.
     """
 
@@ -106,17 +110,27 @@ class Interpolator(nn.Module):
     learns: ClassVar[Literal["frames", "flow"]] = "frames"
     casts: ClassVar[bool] = False
     key_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    context: int = 1
-    times: Literal["any", "half"] = "any"
-    pad: Pad = Pad()
+    idle: ClassVar[frozenset[str]] = frozenset()
+    context: ClassVar[int] = 1
+    times: ClassVar[Literal["any", "half"]] = "any"
+    pad: ClassVar[Pad] = Pad()
     fixed_hints: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, in which layers take their input; PyTorch's default where none are."""
+        weight = next(self.parameters(), None)
+        return torch.get_default_dtype() if weight is None else weight.dtype
 
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Predict the frames at ``x.t``; differentiable.
 
         Args:
-            x: frames whose sizes are multiples of ``pad.multiple``.
+            x: frames whose sizes are multiples of ``padding(**hints).multiple``.
             **hints: options of one call, under the names of the papers.
+
+        Raises:
+            ValueError: for other sizes: see `check_size`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
@@ -151,6 +165,17 @@ class Interpolator(nn.Module):
     def padding(self, **hints: Any) -> Pad:
         """Return the padding for a call with these hints."""
         return self.pad
+
+    def check_size(self, x: Inputs, **hints: Any) -> None:
+        """Raise ValueError for frames whose sizes `forward` cannot take with these hints."""
+        multiple = self.padding(**hints).multiple
+        height, width = x.frames.shape[-2:]
+        if height % multiple or width % multiple:
+            given = ", ".join(f"{name}={value}" for name, value in hints.items())
+            raise ValueError(
+                f"{type(self).__name__}{given and f' with {given}'} takes heights and widths that "
+                f"are multiples of {multiple}, not {height}x{width}; `interpolate` pads to them"
+            )
 
     def pad_for(self, pad: Pad | None = None, **hints: Any) -> Pad:
         """Return the padding of a call of `interpolate` with these arguments.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,9 +27,20 @@ class RowPReLU(nn.PReLU):
         return rows.reshape(count, height, width, channels).permute(0, 3, 1, 2)
 
 
+def conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the size at stride 1."""
+    return nn.Conv2d(inside, outside, kernel, stride, kernel // 2)
+
+
+def leaky(*layers: nn.Module) -> nn.Sequential:
+    """Put LeakyReLU(0.1) behind each layer."""
+    both = [module for layer in layers for module in (layer, nn.LeakyReLU(0.1))]
+    return nn.Sequential(*both)
+
+
 def conv_prelu(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """A convolution that keeps the size at stride 1, then a PReLU with one slope per channel."""
-    return nn.Sequential(nn.Conv2d(inside, outside, kernel, stride, kernel // 2), nn.PReLU(outside))
+    return nn.Sequential(conv(inside, outside, kernel, stride), nn.PReLU(outside))
 
 
 def resize(x: Tensor, factor: float) -> Tensor:
@@ -35,6 +48,29 @@ def resize(x: Tensor, factor: float) -> Tensor:
     if factor == 1:
         return x
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def resized(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize (N, C, h, w) bilinearly to (height, width), corners not aligned."""
+    # PyTorch's resize is not the identity's copy at equal sizes in all dtypes: skip it
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def resized_flow(flow: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize a flow (N, 2, h, w) in pixels, which then are the new size's."""
+    return resized(flow, size) * (size[1] / flow.shape[-1])
+
+
+def both_flows(flow: Tensor, times: int) -> Tensor:
+    """Return flows (2 B, 2, h, w), 0->1 then 1->0, as (B, T, 2, 2, h, w): of every time."""
+    return torch.stack(flow.chunk(2), 1)[:, None].expand(-1, times, -1, -1, -1, -1)
+
+
+def bgr(x: Tensor) -> Tensor:
+    """Turn RGB (N, 3, H, W) into BGR, in which some published weights are trained, or back."""
+    return x.flip(1)
 
 
 def wide(x: Tensor) -> Tensor:

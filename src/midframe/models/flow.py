@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from midframe.models.average import blend
 from midframe.models.base import Interpolator, Pad
+from midframe.models.blocks import both_flows, resized
 from midframe.ops import backwarp, splat
 from midframe.types import Inputs, Prediction
 
@@ -69,25 +70,18 @@ class FlowNetwork(Interpolator):
             Frame, flow 0->1 and 1->0 (the same for every t), and the levels of the network as
             ``flows_coarse``, finest first; the flow is the finest of them, resized.
         """
+        self.check_size(x)
         height, width = x.frames.shape[-2:]
-        if height % self.multiple or width % self.multiple:
-            raise ValueError(
-                f"{type(self).__name__} takes heights and widths that are multiples of "
-                f"{self.multiple}, not {height}x{width}; `interpolate` pads to them"
-            )
         levels = [flow.to(x.frames.dtype) for flow in self.both_ways(*x.pair)]
-        flow = _resized(levels[0] * self.unit, (height, width))
-        batch, times = x.t.shape
-
-        def shaped(y: Tensor) -> Tensor:
-            y = torch.stack(y.chunk(2), 1)[:, None]
-            return y.expand(-1, times, -1, -1, -1, -1)
-
+        flow = resized(levels[0] * self.unit, (height, width))
+        times = x.t.shape[1]
         return Prediction(
-            frame=_blend(x) if self.training else _splatted(x, *flow.chunk(2)),
-            flow=shaped(flow),
+            frame=blend(x) if self.training else _splatted(x, *flow.chunk(2)),
+            flow=both_flows(flow, times),
             flow_kind="forward",
-            flows_coarse=tuple(shaped(y * (self.unit * y.shape[-1] / width)) for y in levels),
+            flows_coarse=tuple(
+                both_flows(y * (self.unit * y.shape[-1] / width), times) for y in levels
+            ),
         )
 
     def estimate(self, first: Tensor, second: Tensor) -> Tensor:
@@ -102,6 +96,22 @@ class FlowNetwork(Interpolator):
         Returns:
             (B, 2, H, W) in pixels, x then y: ``first[p]`` is found at ``second[p + flow[p]]``.
         """
+        return self._estimated(self.flows, first, second)
+
+    def estimate_both(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return what `estimate` gives from first to second, then back: (2 B, 2, H, W).
+
+        Where `both_ways` does, features of each frame are computed once.
+        """
+        return self._estimated(self.both_ways, first, second)
+
+    def _estimated(
+        self,
+        flows: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+        first: Tensor,
+        second: Tensor,
+    ) -> Tensor:
+        """Call `flows` or `both_ways` on resized frames; return the finest flow in pixels."""
         if first.shape != second.shape or first.ndim != 4 or first.shape[1] != 3:
             raise ValueError(
                 f"estimate takes two frames (B, 3, H, W) of one size, got {tuple(first.shape)} "
@@ -110,26 +120,9 @@ class FlowNetwork(Interpolator):
         height, width = first.shape[-2:]
         left, right, top, bottom = Pad(self.multiple).amounts(height, width)
         size = (height + top + bottom, width + left + right)
-        flow = (
-            self.flows(_resized(first, size), _resized(second, size))[0].to(first.dtype) * self.unit
-        )
-        flow = _resized(flow, (height, width))
-        ratio = flow.new_tensor([width / size[1], height / size[0]])
-        return flow * ratio[:, None, None]
-
-
-def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    # PyTorch's resize is not the identity's copy at equal sizes in all dtypes: skip it
-    if tuple(x.shape[-2:]) == size:
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-
-def _blend(x: Inputs) -> Tensor:
-    """Return both frames mixed by time (B, T, 3, H, W)."""
-    first, second = (frame[:, None] for frame in x.pair)
-    t = x.t[:, :, None, None, None].to(first.dtype)
-    return (1 - t) * first + t * second
+        flow = flows(resized(first, size), resized(second, size))[0].to(first.dtype) * self.unit
+        flow = resized(flow, (height, width))
+        return flow * flow.new_tensor([width / size[1], height / size[0]])[:, None, None]
 
 
 def _splatted(x: Inputs, forth: Tensor, back: Tensor) -> Tensor:
@@ -149,16 +142,5 @@ def _splatted(x: Inputs, forth: Tensor, back: Tensor) -> Tensor:
         reached = (moved[:, 3:] > 0.5).to(moved.dtype) * near.clamp(min=1e-3)
         total, share = total + moved[:, :3] * reached, share + reached
     empty = share == 0
-    frame = torch.where(empty, _blend(x).flatten(0, 1), total / torch.where(empty, 1.0, share))
+    frame = torch.where(empty, blend(x).flatten(0, 1), total / torch.where(empty, 1.0, share))
     return frame.clamp(0, 1).unflatten(0, (batch, times))
-
-
-def leaky(*layers: nn.Module) -> nn.Sequential:
-    """Put LeakyReLU(0.1) behind each layer."""
-    both = [module for layer in layers for module in (layer, nn.LeakyReLU(0.1))]
-    return nn.Sequential(*both)
-
-
-def bgr(x: Tensor) -> Tensor:
-    """Turn RGB (B, 3, H, W) into BGR, in which the published weights are trained."""
-    return torch.flip(x, (1,))

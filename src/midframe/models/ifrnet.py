@@ -169,13 +169,7 @@ class IFRNet(Interpolator):
         Raises:
             ValueError: for sizes that do not fit; it names the multiple.
         """
-        multiple = self.padding(scale_factor).multiple
-        height, width = x.frames.shape[-2:]
-        if height % multiple or width % multiple:
-            raise ValueError(
-                f"IFRNet with scale_factor={scale_factor} takes heights and widths that are "
-                f"multiples of {multiple}, not {height}x{width}; `interpolate` pads to them"
-            )
+        self.check_size(x, scale_factor=scale_factor)
         batch, times = x.t.shape
         flows, mask, residual, features = self._decode(x, scale_factor)
         back = 1.0 / scale_factor
@@ -218,7 +212,7 @@ class IFRNet(Interpolator):
         times = x.t.shape[1]
         mean = self._mean(x)
         both = resize(torch.cat(x.pair) - mean.repeat(2, 1, 1, 1), scale)
-        both = both.to(self.encoder.pyramid1[0][0].weight.dtype)
+        both = both.to(self.dtype)
         levels = [level.chunk(2) for level in self.encoder(both)]
         levels = [tuple(per_time(f, times) for f in pair) for pair in levels]
 

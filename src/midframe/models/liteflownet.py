@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from midframe.models.blocks import wide
-from midframe.models.flow import FlowNetwork, bgr, leaky
+from midframe.models.blocks import bgr, conv, leaky, resized, wide
+from midframe.models.flow import FlowNetwork
 from midframe.models.flow_init import start_seeing
 from midframe.ops import backwarp, correlation
 
@@ -29,20 +29,16 @@ RADIUS = 3
 MEANS = ((0.411618, 0.434631, 0.454253), (0.410782, 0.433645, 0.452793))  # BGR
 
 
-def _conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inside, outside, kernel, stride, kernel // 2)
-
-
 def _lift(level: int, widths: dict[int, int]) -> nn.Module:
     """Lift a level's features by a 1x1 convolution, where the level does."""
     if level not in widths:
         return nn.Identity()
-    return leaky(_conv(FEATURES[level], widths[level], 1))
+    return leaky(conv(FEATURES[level], widths[level], 1))
 
 
 def _estimator(inside: int, kernel: int) -> nn.Sequential:
-    hidden = (_conv(inside, 128), _conv(128, 64), _conv(64, 32))
-    return nn.Sequential(*leaky(*hidden), _conv(32, 2, kernel))
+    hidden = (conv(inside, 128), conv(128, 64), conv(64, 32))
+    return nn.Sequential(*leaky(*hidden), conv(32, 2, kernel))
 
 
 def _exactly(layer: nn.Module, x: Tensor) -> Tensor:
@@ -66,12 +62,12 @@ class Features(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.netOne = leaky(_conv(3, 32, 7))
-        self.netTwo = leaky(_conv(32, 32, stride=2), _conv(32, 32), _conv(32, 32))
-        self.netThr = leaky(_conv(32, 64, stride=2), _conv(64, 64))
-        self.netFou = leaky(_conv(64, 96, stride=2), _conv(96, 96))
-        self.netFiv = leaky(_conv(96, 128, stride=2))
-        self.netSix = leaky(_conv(128, 192, stride=2))
+        self.netOne = leaky(conv(3, 32, 7))
+        self.netTwo = leaky(conv(32, 32, stride=2), conv(32, 32), conv(32, 32))
+        self.netThr = leaky(conv(32, 64, stride=2), conv(64, 64))
+        self.netFou = leaky(conv(64, 96, stride=2), conv(96, 96))
+        self.netFiv = leaky(conv(96, 128, stride=2))
+        self.netSix = leaky(conv(128, 192, stride=2))
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
         """Return the features by level."""
@@ -135,11 +131,11 @@ class Regularization(nn.Module):
         self.scale, self.window = _scale(level), WINDOW[level]
         self.netFeat = _lift(level, SMOOTH_LIFTED)
         inside = SMOOTH_LIFTED.get(level, FEATURES[level]) + 3
-        hidden = (_conv(inside, 128), _conv(128, 128), _conv(128, 64))
-        self.netMain = leaky(*hidden, _conv(64, 64), _conv(64, 32), _conv(32, 32))
+        hidden = (conv(inside, 128), conv(128, 128), conv(128, 64))
+        self.netMain = leaky(*hidden, conv(64, 64), conv(64, 32), conv(32, 32))
         taps = self.window**2
         if self.window == 3:
-            self.netDist = nn.Sequential(_conv(32, taps))
+            self.netDist = nn.Sequential(conv(32, taps))
         else:
             half, size = self.window // 2, self.window
             self.netDist = nn.Sequential(
@@ -209,14 +205,11 @@ class LiteFlowNet(FlowNetwork):
         images = [
             bgr(x) - x.new_tensor(mean)[:, None, None] for x, mean in zip((first, second), MEANS)
         ]
-        dtype = next(self.netFeatures.parameters()).dtype
-        features = [self.netFeatures(x.to(dtype)) for x in images]
+        features = [self.netFeatures(x.to(self.dtype)) for x in images]
         sized: dict[int, tuple[Tensor, Tensor]] = {}
         for level in LEVELS:  # each from the level before
             size = features[0][level].shape[-2:]
-            images = [
-                F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in images
-            ]
+            images = [resized(x, size) for x in images]
             sized[level] = (images[0], images[1])
         flows: list[Tensor] = []
         for index in reversed(range(len(LEVELS))):

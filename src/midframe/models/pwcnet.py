@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from midframe.models.blocks import wide
-from midframe.models.flow import FlowNetwork, bgr, leaky
+from midframe.models.blocks import bgr, conv, leaky, wide
+from midframe.models.flow import FlowNetwork
 from midframe.models.flow_init import start_seeing
 from midframe.ops import backwarp, correlation
 
@@ -27,62 +27,45 @@ VISIBLE = 0.999
 NAMES = ("One", "Two", "Thr", "Fou", "Fiv", "Six")
 
 Grid = Literal["corners", "centers", "mixed"]
-Prefix = Literal["net", "module"]
 
 
-class Named(nn.Module):
-    """A part whose submodules carry a common prefix, by which public checkpoints differ."""
-
-    def __init__(self, prefix: Prefix) -> None:
-        super().__init__()
-        self.prefix = prefix
-
-    def put(self, name: str, module: nn.Module) -> None:
-        """Add a submodule."""
-        self.add_module(self.prefix + name, module)
-
-    def part(self, name: str) -> nn.Module:
-        """Return a submodule."""
-        return getattr(self, self.prefix + name)
-
-
-class Extractor(Named):
+class Extractor(nn.Module):
     """Feature pyramid of one frame: (N, 3, H, W) -> levels 1 (H/2) to 6 (H/64)."""
 
-    def __init__(self, prefix: Prefix) -> None:
-        super().__init__(prefix)
+    def __init__(self) -> None:
+        super().__init__()
         inside = 3
         for name, width in zip(NAMES, FEATURES):
-            rest = (nn.Conv2d(width, width, 3, 1, 1) for _ in range(2))
-            self.put(name, leaky(nn.Conv2d(inside, width, 3, 2, 1), *rest))
+            rest = (conv(width, width) for _ in range(2))
+            self.add_module(f"net{name}", leaky(conv(inside, width, stride=2), *rest))
             inside = width
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the six levels, finest first."""
         levels = []
-        for name in NAMES:
-            x = self.part(name)(x)
+        for level in self.children():
+            x = level(x)
             levels.append(x)
         return levels
 
 
-class Decoder(Named):
+class Decoder(nn.Module):
     """The flow of one level (2 to 6) from its features and the level above."""
 
-    def __init__(self, level: int, grid: Grid, prefix: Prefix) -> None:
-        super().__init__(prefix)
+    def __init__(self, level: int, grid: Grid) -> None:
+        super().__init__()
         self.grid, self.scale = grid, 0.0
         inside = VOLUME
         if level < 6:
             above = VOLUME + sum(DENSE) + (FEATURES[level] + 4 if level < 5 else 0)
-            self.put("Upflow", nn.ConvTranspose2d(2, 2, 4, 2, 1))
-            self.put("Upfeat", nn.ConvTranspose2d(above, 2, 4, 2, 1))
+            self.netUpflow = nn.ConvTranspose2d(2, 2, 4, 2, 1)
+            self.netUpfeat = nn.ConvTranspose2d(above, 2, 4, 2, 1)
             self.scale = 20.0 / 2**level  # from the network's unit to pixels of this level
             inside += FEATURES[level - 1] + 4
         for name, width in zip(NAMES, DENSE):
-            self.put(name, leaky(nn.Conv2d(inside, width, 3, 1, 1)))
+            self.add_module(f"net{name}", leaky(conv(inside, width)))
             inside += width
-        self.put("Six", nn.Sequential(nn.Conv2d(inside, 2, 3, 1, 1)))
+        self.netSix = nn.Sequential(conv(inside, 2))
 
     def forward(
         self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None
@@ -96,36 +79,36 @@ class Decoder(Named):
         """
         parts = []
         if above is not None:
-            flow = self.part("Upflow")(above[0].to(first.dtype))
-            up = self.part("Upfeat")(above[1])
+            flow = self.netUpflow(above[0].to(first.dtype))
+            up = self.netUpfeat(above[1])
             way = wide(flow) * self.scale
             second = backwarp(second, way, "zeros", grid=self.grid, visible=VISIBLE)
             parts = [first, flow, up]
         volume = F.leaky_relu(correlation(first, second), 0.1)
         x = torch.cat([volume, *parts], 1)
-        for name, _ in zip(NAMES, DENSE):
-            x = torch.cat([self.part(name)(x), x], 1)
-        return wide(self.part("Six")(x)), x
+        for dense in (self.netOne, self.netTwo, self.netThr, self.netFou, self.netFiv):
+            x = torch.cat([dense(x), x], 1)
+        return wide(self.netSix(x)), x
 
 
-class Refiner(Named):
+class Refiner(nn.Module):
     """Context network: what is added to the finest flow."""
 
-    def __init__(self, prefix: Prefix) -> None:
-        super().__init__(prefix)
+    def __init__(self) -> None:
+        super().__init__()
         inside = VOLUME + FEATURES[1] + 4 + sum(DENSE)
         layers = []
         for width, dilation in zip(CONTEXT, DILATION):
             layers.append(nn.Conv2d(inside, width, 3, 1, dilation, dilation))
             inside = width
-        self.put("Main", nn.Sequential(*leaky(*layers), nn.Conv2d(inside, 2, 3, 1, 1)))
+        self.netMain = nn.Sequential(*leaky(*layers), conv(inside, 2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, 2, h, w)."""
-        return wide(self.part("Main")(x))
+        return wide(self.netMain(x))
 
 
-class PWCNet(FlowNetwork, Named):
+class PWCNet(FlowNetwork):
     """The network; see the module's page for the paper.
 
     Weights may be bfloat16 while frames are float32; flows are then float32 as well.
@@ -137,8 +120,6 @@ class PWCNet(FlowNetwork, Named):
         channels: "bgr" turns the frames around, as the public weights want; ST-MFNet's copy is fed
             "rgb".
         mean: is subtracted from the network's three input channels.
-        prefix: of the submodules' names: "net" as in today's public checkpoints, "module" as in
-            older ones.
         init: "default" is PyTorch's; "he" learns motion from scratch many times sooner, see
             `flow_init.start_seeing`.
     """
@@ -150,19 +131,21 @@ class PWCNet(FlowNetwork, Named):
         grid: Grid = "corners",
         channels: Literal["bgr", "rgb"] = "bgr",
         mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
-        prefix: Prefix = "net",
         init: Literal["default", "he"] = "default",
     ) -> None:
-        super().__init__(prefix)
+        super().__init__()
         if init not in ("default", "he"):
             raise ValueError(f"init is 'default' or 'he', not {init!r}")
         self.channels, self.mean = channels, mean
-        self.put("Extractor", Extractor(prefix))
-        for level in (2, 3, 4, 5, 6):
-            self.put(NAMES[level - 1], Decoder(level, grid, prefix))
-        self.put("Refiner", Refiner(prefix))
+        self.netExtractor = Extractor()
+        self.netTwo = Decoder(2, grid)
+        self.netThr = Decoder(3, grid)
+        self.netFou = Decoder(4, grid)
+        self.netFiv = Decoder(5, grid)
+        self.netSix = Decoder(6, grid)
+        self.netRefiner = Refiner()
         if init == "he":
-            start_seeing(self, self.part("Extractor"))
+            start_seeing(self, self.netExtractor)
 
     def flows(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
         """Return the flows of levels 2 to 6 (H/4 to H/64), in 20 pixels of the input."""
@@ -180,18 +163,18 @@ class PWCNet(FlowNetwork, Named):
         both = bgr(both) if self.channels == "bgr" else both
         if any(self.mean):
             both = both - both.new_tensor(self.mean)[:, None, None]
-        dtype = next(self.parameters()).dtype
-        levels = self.part("Extractor")(both.to(dtype))
+        levels = self.netExtractor(both.to(self.dtype))
         one, two = zip(*(level.chunk(2) for level in levels))
         return list(one), list(two)
 
     def flow_between(self, first: list[Tensor], second: list[Tensor]) -> tuple[Tensor, ...]:
         """Return `flows` from two frames' features."""
+        decoders = (self.netTwo, self.netThr, self.netFou, self.netFiv, self.netSix)
         flows: list[Tensor] = []
-        above = None
-        for level in (6, 5, 4, 3, 2):
-            decoder = self.part(NAMES[level - 1])
-            above = decoder(first[level - 1], second[level - 1], above)
+        above: tuple[Tensor, Tensor] | None = None
+        for decoder, one, two in reversed(list(zip(decoders, first[1:], second[1:]))):
+            above = decoder(one, two, above)
             flows.insert(0, above[0])
-        flows[0] = flows[0] + self.part("Refiner")(above[1])
+        assert above is not None
+        flows[0] = flows[0] + self.netRefiner(above[1])
         return tuple(flows)

@@ -13,29 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
-from midframe.models.blocks import wide
+from midframe.models.blocks import resized, resized_flow, wide
 from midframe.models.flow import FlowNetwork
+from midframe.models.gridnet import COLUMNS, ROWS, Block, GridNet, Style, Way
 from midframe.models.liteflownet import LiteFlowNet
 from midframe.models.pwcnet import PWCNet
 from midframe.models.softsplat_flow import Init, SmallFlow
 from midframe.models.softsplat_init import start_from_average
 from midframe.models.softsplat_parts import (
-    COLUMNS,
-    LARGEST_METRIC,
-    ROWS,
-    Block,
-    GridNet,
-    Style,
-    Way,
     at_every_time,
-    both_ways,
     brightness,
-    check_size,
     other_half,
     prediction,
     side_by_side,
-    sized,
-    sized_flow,
     toward,
 )
 from midframe.ops import splat
@@ -43,6 +33,7 @@ from midframe.types import Inputs, Prediction
 
 STYLE = Style("netMain", bias=False, shared=False)
 EPSILON = 1e-7
+LARGEST_METRIC = 20.0
 NAMES = ("One", "Two", "Thr")
 METRIC_ROWS = (16, 32, 64, 96)
 
@@ -156,7 +147,7 @@ class Warp(nn.Module):
             if flow is None or metric is None:
                 row = torch.cat((feature, torch.zeros_like(feature[:, :1])), 1)
             else:
-                flow, metric = sized_flow(flow, size), sized(metric, size)
+                flow, metric = resized_flow(flow, size), resized(metric, size)
                 carried = torch.cat((feature, metric.to(feature.dtype)), 1)
                 importance = (-metric).clamp(-LARGEST_METRIC, LARGEST_METRIC)
                 row = splat(carried, flow, importance, "soft", "addeps").to(feature.dtype)
@@ -201,7 +192,6 @@ class Synthesis(GridNet):
 
     def forward(self, both: Tensor, flow: Tensor | None, t: Tensor) -> Tensor:
         """Return the normalised frames (B, T, 3, H, W) from both (2 B, 3, H, W)."""
-        both = both.to(self.netOutput.netShortcut.weight.dtype)
         features = self.netEncode(both)
         metric = None
         if flow is not None and self.netSoftmetric is not None:
@@ -226,22 +216,24 @@ class SoftSplat(Interpolator):
         metric: importance of the pixels by the published "network", or by the brightness check
             times a trainable factor, "alpha" (eq. 9 of the paper).
         train_flow: whether the flow network is fine-tuned; else it gets no gradient.
-        grid_only: the baseline without motion: GridNet sees the features where they are, and there
-            are neither flow network nor metric. Knows only t = 0.5.
         init: "default" is PyTorch's; "he" starts at no motion and the average of the frames, with
             features by which places can be told apart: see `flow_init`, `softsplat_init`.
+
+    Attributes:
+        moves: whether there is motion: without it there are neither flow network nor metric, and
+            GridNet sees the features where they are.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({"flow"})
     pad = Pad(2, "replicate", "after")
     casts: ClassVar[bool] = True
+    moves: ClassVar[bool] = True
 
     def __init__(
         self,
         flow: Literal["own", "pwcnet", "liteflownet"] = "own",
         metric: Literal["network", "alpha"] = "network",
         train_flow: bool = True,
-        grid_only: bool = False,
         init: Init = "default",
     ) -> None:
         super().__init__()
@@ -255,11 +247,9 @@ class SoftSplat(Interpolator):
         if init not in ("default", "he"):
             raise ValueError(f"SoftSplat has init default and he, not {init!r}")
         self.netFlow: nn.Module | None = None
-        if grid_only:
-            self.times, self.provides = "half", frozenset()
-        else:
+        if self.moves:
             self.netFlow = networks[flow](init=init).requires_grad_(train_flow)
-        self.netSynthesis = Synthesis(None if grid_only else metrics[metric]())
+        self.netSynthesis = Synthesis(metrics[metric]() if self.moves else None)
         if init == "he":
             start_from_average(self.netSynthesis)
 
@@ -276,11 +266,11 @@ class SoftSplat(Interpolator):
         Raises:
             ValueError: for sizes that do not fit.
         """
-        check_size(self, x)
+        self.check_size(x)
         pair = torch.stack(x.pair, 1).flip(2)  # BGR
         mean = pair.mean(dim=(1, 2, 3, 4), keepdim=True)
         deviation = pair.std(dim=(1, 2, 3, 4), correction=0, keepdim=True)
-        both = torch.cat(((pair - mean) / (deviation + EPSILON)).unbind(1))
+        both = torch.cat(((pair - mean) / (deviation + EPSILON)).unbind(1)).to(self.dtype)
         flow = self._flow(x, both)
         frame = self.netSynthesis(both, flow, x.t) * deviation + mean
         return prediction(frame.flip(2), flow, x)
@@ -290,15 +280,20 @@ class SoftSplat(Interpolator):
         if self.netFlow is None:
             return None
         if isinstance(self.netFlow, FlowNetwork):
-            return both_ways(self.netFlow, *x.pair)
+            return self.netFlow.estimate_both(*x.pair)
         return self.netFlow(both)
 
 
 class SoftSplatGrid(SoftSplat):
-    """The baseline without motion; a class, so that a run knows before it starts what it lacks."""
+    """The baseline without motion, which knows only t = 0.5.
+
+    Args:
+        init: see `SoftSplat`.
+    """
 
     times = "half"
     provides: ClassVar[frozenset[str]] = frozenset()
+    moves: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        super().__init__(grid_only=True)
+    def __init__(self, init: Init = "default") -> None:
+        super().__init__(init=init)

@@ -10,10 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from midframe.models.blocks import wide
-from midframe.models.flow import leaky
+from midframe.models.blocks import leaky, resized_flow, wide
 from midframe.models.flow_init import start_seeing
-from midframe.models.softsplat_parts import other_half, sized_flow
+from midframe.models.softsplat_parts import other_half
 from midframe.ops import backwarp, correlation
 
 FLOW_FEATURES = (16, 32, 64, 96, 128, 192)
@@ -59,7 +58,7 @@ class FlowDecoder(nn.Module):
         """Return the flow (N, 2, h, w) in pixels of this level."""
         parts = []
         if flow is not None:
-            flow = sized_flow(flow, first.shape[-2:])
+            flow = resized_flow(flow, first.shape[-2:])
             second = backwarp(second, flow, "zeros")
             parts = [flow.to(first.dtype)]
         volume = correlation(first, second)
@@ -80,7 +79,7 @@ class SmallFlow(nn.Module):
     def forward(self, both: Tensor) -> Tensor:
         """Return the flows (2 B, 2, H, W) between normalised BGR frames (2 B, 3, H, W)."""
         flow = None
-        levels = self.netExtractor(both.to(next(self.parameters()).dtype))
+        levels = self.netExtractor(both)
         for name, features in zip(reversed(FLOW_NAMES), reversed(levels)):
             flow = getattr(self, f"net{name}")(features, other_half(features), flow)
-        return sized_flow(flow, both.shape[-2:])
+        return resized_flow(flow, both.shape[-2:])

@@ -2,35 +2,27 @@
 
 Niklaus and Liu, "Softmax Splatting for Video Frame Interpolation", CVPR 2020, arXiv 2003.05534, as
 reproduced at github.com/JHLew/SoftSplat-Full. Written from a description; parameter names are those
-of its weights, which fit the form "june".
+of its weights, which fit the form "june", but for PWC-Net's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
-from midframe.models.blocks import wide
+from midframe.models.blocks import resized, resized_flow, wide
+from midframe.models.gridnet import COLUMNS, ROWS, Block, GridNet, Style, Way
 from midframe.models.pwcnet import PWCNet
 from midframe.models.softsplat_parts import (
-    COLUMNS,
-    ROWS,
-    Block,
-    GridNet,
-    Style,
-    Way,
     at_every_time,
-    both_ways,
     brightness,
-    check_size,
     other_half,
     prediction,
     side_by_side,
-    sized,
-    sized_flow,
     toward,
 )
 from midframe.ops import splat
@@ -104,20 +96,23 @@ class SoftSplatFull(Interpolator):
         metric: importance of the pixels: the brightness check times a trainable factor, "alpha",
             or a small "network" (which only the form "june" was published with).
         train_flow: whether PWC-Net is trained too, as published; else it gets no gradient.
-        grid_only: the baseline without motion: GridNet sees the features where they are, and there
-            are neither flow network nor metric. Knows only t = 0.5.
+
+    Attributes:
+        moves: whether there is motion: without it there are neither flow network nor metric, and
+            GridNet sees the features where they are.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({"flow"})
     pad = Pad(4, "replicate", "both")
     casts: ClassVar[bool] = True
+    moves: ClassVar[bool] = True
+    key_names: ClassVar[Mapping[str, str]] = PWCNet.key_names
 
     def __init__(
         self,
         form: Form = "head",
         metric: Literal["alpha", "network"] = "alpha",
         train_flow: bool = True,
-        grid_only: bool = False,
     ) -> None:
         super().__init__()
         if form not in ("head", "june") or metric not in ("alpha", "network"):
@@ -129,10 +124,8 @@ class SoftSplatFull(Interpolator):
         self.register_parameter("alpha", None)
         self.flow_predictor: PWCNet | None = None
         self.v_net: nn.Sequential | None = None
-        if grid_only:
-            self.times, self.provides = "half", frozenset()
-        else:
-            self.flow_predictor = PWCNet("mixed", "rgb", MEAN, "module")
+        if self.moves:
+            self.flow_predictor = PWCNet("mixed", "rgb", MEAN)
             self.flow_predictor.requires_grad_(train_flow)
             if metric == "alpha":
                 self.alpha = nn.Parameter(-torch.ones(1))
@@ -156,7 +149,7 @@ class SoftSplatFull(Interpolator):
         Raises:
             ValueError: for sizes that do not fit.
         """
-        check_size(self, x)
+        self.check_size(x)
         pair = torch.stack(x.pair, 1)
         if self.form == "june":
             pair = pair * 2 - 1
@@ -173,7 +166,7 @@ class SoftSplatFull(Interpolator):
         """Return the flows (2 B, 2, H, W), or None for the baseline."""
         if self.flow_predictor is None:
             return None
-        return both_ways(self.flow_predictor, first, second)
+        return self.flow_predictor.estimate_both(first, second)
 
     def _metric(self, both: Tensor, flow: Tensor) -> Tensor:
         """Return the importance (2 B, 1, H, W) of both frames' pixels."""
@@ -181,7 +174,7 @@ class SoftSplatFull(Interpolator):
         if self.v_net is None:
             return self.alpha.to(flow.dtype) * difference.sum(1, keepdim=True)
         seen = torch.cat((both, -difference), 1)
-        return wide(self.v_net(seen.to(self.v_net[0].weight.dtype)))
+        return wide(self.v_net(seen.to(self.dtype)))
 
     def _synthesis(self, both: Tensor, flow: Tensor | None, t: Tensor) -> Tensor:
         """Return frames (B, T, 3, H, W) in the form's range from both (2 B, 3, H, W)."""
@@ -199,7 +192,7 @@ class SoftSplatFull(Interpolator):
 
     def _features(self, both: Tensor) -> list[Tensor]:
         """Return what is splatted at the three scales, the finest with the frame before it."""
-        image = feature = both.to(self.synth_net.compress[0].weight.dtype)
+        image = feature = both.to(self.dtype)
         features = []
         for level in self.feature_pyramid:
             feature = level(feature)
@@ -207,12 +200,27 @@ class SoftSplatFull(Interpolator):
         return [torch.cat((image, features[0]), 1), *features[1:]]
 
 
+class SoftSplatFullGrid(SoftSplatFull):
+    """The baseline without motion, which knows only t = 0.5.
+
+    Args:
+        form: see `SoftSplatFull`.
+    """
+
+    times = "half"
+    provides: ClassVar[frozenset[str]] = frozenset()
+    moves: ClassVar[bool] = False
+
+    def __init__(self, form: Form = "head") -> None:
+        super().__init__(form)
+
+
 def _splatted(features: list[Tensor], flow: Tensor, metric: Tensor) -> list[Tensor]:
     """Splat both frames' features (2 B, C, h, w), each resizing flow and metric to its size."""
     out = []
     for feature in features:
         size = feature.shape[-2:]
-        moved = splat(feature, sized_flow(flow, size), sized(metric, size), "soft", "zeroeps")
+        moved = splat(feature, resized_flow(flow, size), resized(metric, size), "soft", "zeroeps")
         out.append(moved.to(feature.dtype))
     return out
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from midframe.models.flow_init import silence
-from midframe.models.softsplat_parts import COLUMNS, ROWS, Block
+from midframe.models.gridnet import COLUMNS, ROWS, Block
 
 if TYPE_CHECKING:
     from midframe.models.softsplat import Synthesis

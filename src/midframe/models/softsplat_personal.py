@@ -13,22 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
-from midframe.models.blocks import wide
+from midframe.models.blocks import resized, wide
+from midframe.models.gridnet import COLUMNS, ROWS, Block, GridNet, Style, Way
 from midframe.models.pwcnet import PWCNet
 from midframe.models.softsplat_parts import (
-    COLUMNS,
-    ROWS,
-    Block,
-    GridNet,
-    Style,
-    Way,
     at_every_time,
     brightness,
-    check_size,
     other_half,
     prediction,
     side_by_side,
-    sized,
     toward,
 )
 from midframe.ops import splat
@@ -150,10 +143,10 @@ class SoftSplatPersonal(Interpolator):
         metric: importance of the pixels times a trainable factor: of a "network", as published,
             or the brightness check itself, "alpha".
         train_flow: whether PWC-Net is trained too; else it gets no gradient.
-        grid_only: the baseline without motion: GridNet sees the features where they are, and there
-            are neither flow network nor metric. Knows only t = 0.5.
 
     Attributes:
+        moves: whether there is motion: without it there are neither flow network nor metric, and
+            GridNet sees the features where they are.
         idle: parameters without effect, which the published weights hold all the same: slopes below
             zero of activations that see only frames, and features behind a ReLU.
     """
@@ -161,6 +154,7 @@ class SoftSplatPersonal(Interpolator):
     provides: ClassVar[frozenset[str]] = frozenset({"flow"})
     pad = Pad(64, "replicate", "both")
     casts: ClassVar[bool] = True
+    moves: ClassVar[bool] = True
     idle: ClassVar[frozenset[str]] = frozenset(
         f"grid_net.{start}.f.0.weight" for start in ("lateral_init", "down_0_0", "down_1_0")
     )
@@ -169,7 +163,6 @@ class SoftSplatPersonal(Interpolator):
         self,
         metric: Literal["network", "alpha"] = "network",
         train_flow: bool = True,
-        grid_only: bool = False,
     ) -> None:
         super().__init__()
         if metric not in ("network", "alpha"):
@@ -178,9 +171,7 @@ class SoftSplatPersonal(Interpolator):
         self.flow_extractor: PWCNet | None = None
         self.Matric_UNet: MetricUNet | None = None
         self.feature_extractor = FeatureExtractor()
-        if grid_only:
-            self.times, self.provides, self.pad = "half", frozenset(), Pad(4, "replicate", "both")
-        else:
+        if self.moves:
             self.alpha = nn.Parameter(-torch.ones(1))
             self.flow_extractor = PWCNet("centers", "rgb").requires_grad_(train_flow)
             if metric == "network":
@@ -202,15 +193,15 @@ class SoftSplatPersonal(Interpolator):
         Raises:
             ValueError: for sizes that do not fit.
         """
-        check_size(self, x)
+        self.check_size(x)
         both = torch.cat(x.pair)
-        image = both.to(self.grid_net.lateral_init.conv.weight.dtype)
+        image = both.to(self.dtype)
         features = self.feature_extractor(image)
         features[0] = torch.cat((image, features[0]), 1)
         flow = quarter = metric = None
         if self.flow_extractor is not None:
             quarter = self.flow_extractor.both_ways(*x.pair)[0] * self.flow_extractor.unit
-            flow = sized(quarter, both.shape[-2:])
+            flow = resized(quarter, both.shape[-2:])
             metric = self._metric(both, flow)
 
         def synthesise(at: Tensor) -> Tensor:
@@ -225,9 +216,20 @@ class SoftSplatPersonal(Interpolator):
         """Return the importance (2 B, 1, H, W) of both frames' pixels."""
         metric = brightness(both, other_half(both), flow, "centers").mean(1, keepdim=True)
         if self.Matric_UNet is not None:
-            dtype = self.Matric_UNet.conv_img.weight.dtype
-            metric = self.Matric_UNet(both.to(dtype), metric)
+            metric = self.Matric_UNet(both.to(self.dtype), metric)
         return self.alpha.to(metric.dtype) * metric
+
+
+class SoftSplatPersonalGrid(SoftSplatPersonal):
+    """The baseline without motion, which knows only t = 0.5."""
+
+    times = "half"
+    provides: ClassVar[frozenset[str]] = frozenset()
+    pad = Pad(4, "replicate", "both")
+    moves: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
 
 
 def _splatted(features: list[Tensor], quarter: Tensor, metric: Tensor) -> list[Tensor]:
@@ -235,6 +237,6 @@ def _splatted(features: list[Tensor], quarter: Tensor, metric: Tensor) -> list[T
     out = []
     for level, feature in enumerate(features):
         size = feature.shape[-2:]
-        flow, importance = sized(quarter, size) / 2**level, sized(metric, size)
+        flow, importance = resized(quarter, size) / 2**level, resized(metric, size)
         out.append(splat(feature, flow, importance, "soft", "zeroeps").to(feature.dtype))
     return out

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
-from midframe.models.blocks import join, resize, wide
+from midframe.models.blocks import bgr, conv, join, leaky, resize, wide
 from midframe.models.flow_init import draw_enlarging, silence, start_seeing
 from midframe.ops import correlation, splat
 from midframe.types import Inputs, Prediction
@@ -38,16 +38,6 @@ BENCHMARKS: dict[str, dict[str, int]] = {  # published choices, by how a benchma
 }
 
 
-def _conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inside, outside, kernel, stride, kernel // 2)
-
-
-def _leaky(*layers: nn.Module) -> nn.Sequential:
-    """Put LeakyReLU(0.1) behind each layer."""
-    both = [module for layer in layers for module in (layer, nn.LeakyReLU(0.1))]
-    return nn.Sequential(*both)
-
-
 def _prelu(*layers: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
     """Put a PReLU with one slope per channel behind each layer."""
     both = [m for layer in layers for m in (layer, nn.PReLU(layer.out_channels))]
@@ -61,9 +51,9 @@ class FeaturePyramid(nn.Module):
         super().__init__()
         inside = 3
         for stage, width in enumerate(widths):
-            first = _conv(inside, width, stride=2 if stage else 1)
-            rest = [_conv(width, width) for _ in range(3)]
-            setattr(self, f"conv_stage{stage}", _leaky(first, *rest))
+            first = conv(inside, width, stride=2 if stage else 1)
+            rest = [conv(width, width) for _ in range(3)]
+            setattr(self, f"conv_stage{stage}", leaky(first, *rest))
             inside = width
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -80,9 +70,9 @@ class MotionEstimator(nn.Module):
         super().__init__()
         inside, kernel = (2 * RADIUS + 1) ** 2 + 3 * feature + 4, 1
         for layer, width in enumerate(widths, start=1):
-            setattr(self, f"conv_layer{layer}", _leaky(_conv(inside, width, kernel)))
+            setattr(self, f"conv_layer{layer}", leaky(conv(inside, width, kernel)))
             inside, kernel = width, 3
-        self.conv_layer6 = nn.Sequential(_conv(inside, 4))
+        self.conv_layer6 = nn.Sequential(conv(inside, 4))
 
     def forward(
         self, first: Tensor, second: Tensor, feature: Tensor, flow: Tensor
@@ -116,19 +106,19 @@ class SynthesisNetwork(nn.Module):
         (c0, c1, c2), (s0, s1, s2) = feature, widths
 
         def up(inside: int, outside: int) -> nn.Sequential:
-            return _prelu(nn.ConvTranspose2d(inside, outside, 4, 2, 1), _conv(outside, outside))
+            return _prelu(nn.ConvTranspose2d(inside, outside, 4, 2, 1), conv(outside, outside))
 
         def down(inside: int, outside: int) -> nn.Sequential:
-            rest = (_conv(outside, outside), _conv(outside, outside))
-            return _prelu(_conv(inside, outside, stride=2), *rest)
+            rest = (conv(outside, outside), conv(outside, outside))
+            return _prelu(conv(inside, outside, stride=2), *rest)
 
-        self.encoder_conv = _prelu(_conv(19, s0), _conv(s0, s0))
+        self.encoder_conv = _prelu(conv(19, s0), conv(s0, s0))
         self.encoder_down1 = down(s0 + 2 * c0, s1)
         self.encoder_down2 = down(s1 + 2 * c1, s2)
         self.decoder_up1 = up(s2 + 2 * c2, s1)
         self.decoder_up2 = up(2 * s1, s0)
-        self.decoder_conv = _prelu(_conv(2 * s0, s0), _conv(s0, s0))
-        self.pred = _conv(s0, 5)
+        self.decoder_conv = _prelu(conv(2 * s0, s0), conv(s0, s0))
+        self.pred = conv(s0, 5)
 
     def forward(
         self, before: Tensor | None, level: Level, t: Tensor
@@ -158,7 +148,7 @@ class SynthesisNetwork(nn.Module):
         x = self.decoder_up2(join(x, s1))
         said = wide(self.pred(self.decoder_conv(join(x, s0))))
         residual = 2 * torch.sigmoid(said[:, :3]) - 1
-        mask = _blend(torch.sigmoid(said[:, 3:4]) * (1 - at), torch.sigmoid(said[:, 4:]) * at, at)
+        mask = _share(torch.sigmoid(said[:, 3:4]) * (1 - at), torch.sigmoid(said[:, 4:]) * at, at)
         merged = image[0] * mask + image[1] * (1 - mask)
         return (merged + residual).clamp(0, 1), mask, residual
 
@@ -269,8 +259,13 @@ class UPRNet(Interpolator):
         Raises:
             ValueError: for sizes or levels that do not fit.
         """
-        self._check(x, pyr_level, nr_lvl_skipped)
-        pair = tuple(frame.flip(1) for frame in x.pair)  # the weights are trained on BGR
+        if pyr_level < 1 or not 0 <= nr_lvl_skipped < pyr_level:
+            raise ValueError(
+                f"UPR-Net takes pyr_level >= 1 and 0 <= nr_lvl_skipped < pyr_level, "
+                f"not {pyr_level} and {nr_lvl_skipped}"
+            )
+        self.check_size(x, pyr_level=pyr_level)
+        pair = tuple(bgr(frame) for frame in x.pair)
         levels = self._levels(pair, pyr_level, nr_lvl_skipped)
         # One time after the other: the finest level fills a processor with one frame, and on a CPU
         # seven at once take twice as long as one by one, since nothing stays in its caches.
@@ -302,25 +297,10 @@ class UPRNet(Interpolator):
             frames.insert(0, frame)
         return frames, mask, residual
 
-    @staticmethod
-    def _check(x: Inputs, levels: int, skipped: int) -> None:
-        if levels < 1 or not 0 <= skipped < levels:
-            raise ValueError(
-                f"UPR-Net takes pyr_level >= 1 and 0 <= nr_lvl_skipped < pyr_level, "
-                f"not {levels} and {skipped}"
-            )
-        multiple = 2 ** (levels + 1)
-        height, width = x.frames.shape[-2:]
-        if height % multiple or width % multiple:
-            raise ValueError(
-                f"UPR-Net with pyr_level={levels} takes heights and widths that are multiples of "
-                f"{multiple}, not {height}x{width}; `interpolate` pads to them"
-            )
-
     def _level(self, pair: tuple[Tensor, ...], number: int) -> Level:
         """Return the frames at 1 / 2 ** number of their size, resized in one step, and features."""
         both = resize(torch.cat(pair), 0.5**number)
-        features = self.feat_pyramid(both.to(self.synthesis_network.pred.weight.dtype))
+        features = self.feat_pyramid(both.to(self.dtype))
         halves = tuple(zip(*(scale.chunk(2) for scale in features)))
         return Level(both.chunk(2), halves)
 
@@ -360,7 +340,7 @@ class UPRNet(Interpolator):
         )
 
 
-def _blend(first: Tensor, second: Tensor, t: Tensor) -> Tensor:
+def _share(first: Tensor, second: Tensor, t: Tensor) -> Tensor:
     """Return first / (first + second), and 1 - t where both are zero.
 
     The published form divides there and gives NaN, which masks that underflow have been seen to do.

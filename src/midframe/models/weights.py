@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -147,18 +148,24 @@ def _unwrap(content: Mapping[str, Any], label: str) -> dict[str, Tensor]:
 
 
 def _match(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Drop wrappers' names before the keys, unless the model's own keys have them."""
+    """Bring keys to the model's own: without wrappers' names before them, by its `key_names`."""
     own = model.state_dict()
     for _ in WRAPPERS:
         for wrapper in WRAPPERS:
             wrapped = all(k.startswith(wrapper) for k in state)
             if wrapped and not any(k.startswith(wrapper) for k in own):
                 state = {k[len(wrapper) :]: v for k, v in state.items()}
-    for old, new in getattr(model, "key_names", {}).items():
-        renamed = {key.replace(old, new): value for key, value in state.items()}
-        if len(renamed) == len(state) and renamed.keys() == own.keys():
-            return renamed
-    return state
+    names: Mapping[str, str] = getattr(model, "key_names", {})
+    ours = {key: _renamed(key, names) for key in state if key not in own}
+    renamed = {ours[k] if ours.get(k) in own else k: value for k, value in state.items()}
+    return renamed if len(renamed) == len(state) else state  # two under one name would lose one
+
+
+def _renamed(key: str, names: Mapping[str, str]) -> str:
+    """Replace what the dotted parts of a key begin with."""
+    for old, new in names.items():
+        key = re.sub(rf"(^|\.){re.escape(old)}", rf"\g<1>{new}", key)
+    return key
 
 
 def _check(state: Mapping[str, Tensor], model: nn.Module, label: str) -> None:

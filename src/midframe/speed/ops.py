@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from statistics import median
-from time import perf_counter, process_time
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from midframe.benchmark import ops_cases
-from midframe.benchmark.ops_cases import BOTH, FORWARD, Case
 from midframe.ops import backend as backends
+from midframe.speed import ops_cases
+from midframe.speed.ops_cases import BOTH, FORWARD, Case
+from midframe.speed.turns import Call, Seconds, milliseconds, ratio, turns, using_threads
 
 COPY = "copy"
 SAVED = "saved memory"
@@ -24,7 +23,6 @@ SAVED_BAR = 0.333
 # numba over PyTorch; correlation has no such bar: matrix products are as fast in PyTorch
 NUMBA_BARS = {("splat", BOTH): 2.0, ("adacof", FORWARD): 2.0}
 Say = Callable[[str], None]
-Call = Callable[[], Any]
 Sides = dict[str, ops_cases.Function]
 
 
@@ -57,32 +55,28 @@ def bench_ops(
         UserError: if there is no GPU.
     """
     if device == "cuda":
-        from midframe.benchmark.speed_ops_cuda import bench_cuda
+        from midframe.speed.ops_cuda import bench_cuda
 
         return bench_cuda(only, rounds or 30, say)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > BUSY:
         say(f"{load:.1f} processes are running already: they weigh on the figures, ratios too")
-    try:
+    with using_threads(threads) as used:
         found = [
             measure_cpu(case, kind, rounds or 10, say)
             for case in ops_cases.on_cpu(only)
             for kind in case.passes
         ]
-        return {
-            "benchmark": "ops",
-            "device": "cpu",
-            "threads": torch.get_num_threads(),
-            "rounds": rounds or 10,
-            "load_before": round(load, 2),
-            "torch": torch.__version__,
-            "cases": found,
-            "targets": tell(list(_cpu_targets(found)), say),
-        }
-    finally:
-        torch.set_num_threads(before)
+    return {
+        "benchmark": "ops",
+        "device": "cpu",
+        "threads": used,
+        "rounds": rounds or 10,
+        "load_before": round(load, 2),
+        "torch": torch.__version__,
+        "cases": found,
+        "targets": tell(list(_cpu_targets(found)), say),
+    }
 
 
 def measure_cpu(case: Case, kind: str, rounds: int, say: Say) -> dict[str, Any]:
@@ -95,10 +89,11 @@ def measure_cpu(case: Case, kind: str, rounds: int, say: Say) -> dict[str, Any]:
     half = torch.zeros(case.useful(kind) // 2, dtype=torch.uint8)
     other = torch.zeros_like(half)
     calls = {COPY: lambda: other.copy_(half), **calls}
-    wall, busy = _turns(calls, rounds)
+    for call in calls.values():
+        call()  # warms up
+    wall, busy = turns(calls, rounds)
     for name in calls:
-        times = {"ms": median(wall[name]), "cpu_ms": median(busy[name])}
-        shown = {unit: float(f"{1e3 * time:.4g}") for unit, time in times.items()}
+        shown = {"ms": milliseconds(wall[name]), "cpu_ms": milliseconds(busy[name])}
         results[name] = {**shown, **results.get(name, {})}
     out["sides"] = {name: results[name] for name in (*calls, *(set(results) - set(calls)))}
     out["ratios"] = dict(_cpu_ratios(case.usual[0], wall, busy, results))
@@ -212,30 +207,10 @@ def _difference(found: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
     return float(f"{max(worst):.1e}")
 
 
-def _turns(calls: dict[str, Call], rounds: int) -> tuple[dict[str, list[float]], ...]:
-    """Time all calls round by round; wall and processor time in seconds."""
-    wall: dict[str, list[float]] = {name: [] for name in calls}
-    busy: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start, start_busy = perf_counter(), process_time()
-            call()
-            wall[name].append(perf_counter() - start)
-            busy[name].append(process_time() - start_busy)
-    return wall, busy
-
-
-def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
-    """Return how many times as fast ``fast`` is, by rounds: slow spells then hit both."""
-    return round(median(a / b for a, b in zip(times[slow], times[fast])), 3)
-
-
 def _cpu_ratios(
     usual: str,
-    wall: dict[str, list[float]],
-    busy: dict[str, list[float]],
+    wall: Seconds,
+    busy: Seconds,
     results: dict[str, dict[str, Any]],
 ) -> Iterator[tuple[str, float]]:
     for fast, slow in (("torch", usual), ("numba", "torch"), ("numba", usual)):

@@ -1,30 +1,28 @@
 """One model measured in the process it has for itself: parameters, operations, time, memory.
 
-``python -m midframe.benchmark.model_probe '{"name": ...}'`` prints one line of JSON, the last one.
+``python -m midframe.speed.model_probe '{"name": ...}'`` prints one line of JSON, the last one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import statistics
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from midframe.benchmark import flops
 from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.models.base import Interpolator
-from midframe.types import Inputs
+from midframe.speed import flops
+from midframe.speed.frames import example, label
+from midframe.speed.turns import turns
 
-MOVE = 4  # pixels from frame to frame, down and to the right: something for a flow to find
 SMALL = (64, 64)  # of the call that loads what is loaded late
 
 
@@ -96,24 +94,6 @@ def padded(model: Interpolator, width: int, height: int) -> tuple[int, int]:
     return width + left + right, height + top + bottom
 
 
-def label(size: Sequence[int]) -> str:
-    """Return "448x256"."""
-    return f"{size[0]}x{size[1]}"
-
-
-def example(model: Interpolator, size: tuple[int, int]) -> Inputs:
-    """Return frames of a picture that moves, the same every time, and t = 0.5."""
-    random = torch.Generator().manual_seed(0)
-    count, (width, height) = 2 * model.context, size
-    high, wide = height + MOVE * count, width + MOVE * count
-    rough = torch.rand(1, 3, high // 8 + 1, wide // 8 + 1, generator=random)
-    picture = F.interpolate(rough, (high, wide), mode="bicubic", align_corners=False)
-    picture = (picture + 0.1 * torch.rand(1, 3, high, wide, generator=random)).clamp(0, 1)
-    starts = [MOVE * (count - i) for i in range(count)]
-    frames = [picture[..., s : s + height, s : s + width] for s in starts]
-    return Inputs(torch.stack(frames, 1).contiguous(), torch.full((1, 1), 0.5))
-
-
 def _operations(model: Interpolator, size: Sequence[int]) -> dict[str, int]:
     parts = flops.count(model, (size[0], size[1]))
     return {"total": sum(parts.values()), **parts}
@@ -127,16 +107,11 @@ def _cost(model: Interpolator, size: tuple[int, int], rounds: int) -> dict[str, 
     x = example(model, size)
     before = _start_of_peak()
     model.interpolate(x)
-    wall, busy = [], []
-    for _ in range(rounds):
-        start, start_busy = time.perf_counter(), time.process_time()
-        model.interpolate(x)
-        wall.append(time.perf_counter() - start)
-        busy.append(time.process_time() - start_busy)
+    wall, busy = (times["it"] for times in turns({"it": lambda: model.interpolate(x)}, rounds))
     return {
-        "seconds": round(statistics.median(wall), 5),
+        "seconds": round(median(wall), 5),
         "seconds_each": [round(value, 5) for value in wall],
-        "processor_seconds": round(statistics.median(busy), 5),
+        "processor_seconds": round(median(busy), 5),
         "peak_bytes": _bytes(model) + max(_peak() - before, 0),
     }
 

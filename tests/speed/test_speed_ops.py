@@ -13,17 +13,13 @@ import pytest
 import torch
 
 from midframe import cli
-from midframe.benchmark import (
-    ops_cases,
-    ops_peers,
-    ops_peers_cuda,
-    ops_table,
-    speed_ops,
-    speed_ops_cuda,
-)
 from midframe.launch import bench_ops
 from midframe.ops import reference
 from midframe.ops.backends import launcher
+from midframe.speed import ops as speed_ops
+from midframe.speed import ops_cases, ops_peers, ops_peers_cuda, ops_table
+from midframe.speed import ops_cuda as speed_ops_cuda
+from midframe.speed.marked import placed
 
 CPU = torch.device("cpu")
 SMALL = (20, 16)
@@ -286,19 +282,22 @@ def test_a_machine_without_gpu_is_told_in_one_line(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_it_needs_neither_hydra_nor_lightning():
+def test_it_needs_neither_hydra_nor_lightning(tmp_path):
     code = (
         "import sys\n"
         "for name in ('hydra', 'omegaconf', 'lightning', 'wandb', 'av', 'cv2', 'yaml', 'rich',"
-        " 'torchmetrics', 'numba'): sys.modules[name] = None\n"
+        " 'torchmetrics', 'tensorboard', 'numba', 'scipy'): sys.modules[name] = None\n"
         "from midframe import cli\n"
-        "from midframe.benchmark import ops_cases, speed_ops, speed_ops_cuda\n"
+        "from midframe.speed import ops_cases, ops, ops_cuda\n"
         "case = ops_cases.adacof((8, 8), ops_cases.torch.device('cpu'))\n"
         "ops_cases.on_cpu = lambda only: [case]\n"
-        "sys.exit(cli.main(['bench', 'ops', '--rounds', '1']))\n"
+        "sys.exit(cli.main(['bench', 'ops', '--rounds', '1', *sys.argv[1:]]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    files = ["--save", str(tmp_path / "ops.json"), "--table", str(tmp_path / "text.md")]
+    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "ops.json").read_text()) == json.loads(done.stdout)
+    assert "| copy |" in (tmp_path / "text.md").read_text()
     assert set(json.loads(done.stdout)["cases"][0]["sides"]) == {"copy", "25 grid_samples", "torch"}
 
 
@@ -306,9 +305,13 @@ def test_it_needs_neither_hydra_nor_lightning():
 
 
 def test_each_device_has_its_own_table_and_the_rest_stays():
-    text = ops_table.replaced("intro\n", "cpu", "first")
-    text = ops_table.replaced(text, "nvidia-h200", "gpu \\1 table")
-    text = ops_table.replaced(text + "\nend\n", "cpu", "second")
+    def put(text, device, table):
+        markers = ops_table.markers(device)
+        return placed(text.encode(), *markers, table, "it", ops_table.HEADING).decode()
+
+    text = put("intro\n", "cpu", "first")
+    text = put(text, "nvidia-h200", "gpu \\1 table")
+    text = put(text + "\nend\n", "cpu", "second")
     assert "first" not in text and text.startswith("intro\n") and text.endswith("end\n")
     assert text.index("second") < text.index("gpu \\1 table")
     assert text.count("## Operators") == 1
@@ -317,7 +320,7 @@ def test_each_device_has_its_own_table_and_the_rest_stays():
 def test_a_gpu_table_names_the_device_and_its_figures():
     found = {
         "device": "cuda",
-        "environment": {"gpu": "NVIDIA X", "driver": "1.2", "versions": {"torch": "2"}},
+        "environment": {"gpu": "NVIDIA X", "driver": "1.2", "versions": {"torch": "2", "av": "3"}},
         "cases": [
             {"op": "splat", "case": "soft", "dtype": "float32", "pass": "forward"}
             | {"sides": {"copy": {"us": 1.5, "gbps": 4000.0}, "bad": {"error": "x"}}, "ratios": {}}
@@ -326,7 +329,7 @@ def test_a_gpu_table_names_the_device_and_its_figures():
         "targets": [speed_ops.target("copy", None, 60)],
     }
     table = ops_table.markdown(found)
-    assert "**NVIDIA X**, driver 1.2" in table and "| copy | 1.5 | 4000.0 |" in table
+    assert "**NVIDIA X**, driver 1.2. torch 2. " in table and "| copy | 1.5 | 4000.0 |" in table
     assert "bad" not in table and "inference 9.5" in table and "| missed |" in table
 
 

@@ -13,11 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.paths import config_dir
 
-START, END = "<!-- models -->", "<!-- /models -->"
+MARKERS = "<!-- models -->", "<!-- /models -->"
 FACTS = (
     *("trainable", "learns", "times", "context", "multiple", "paper", "arxiv"),
     *("code", "licence", "official_weights", "notes"),
@@ -58,7 +57,7 @@ def measure(
     sizes: Sequence[tuple[int, int]],
     rounds: int = 5,
     threads: int | None = None,
-    command: Sequence[str] = (sys.executable, "-m", "midframe.benchmark.model_probe"),
+    command: Sequence[str] = (sys.executable, "-m", "midframe.speed.model_probe"),
 ) -> Row:
     """Measure one model in a process of its own, so that models don't disturb each other.
 
@@ -160,30 +159,6 @@ def markdown(found: dict[str, Any]) -> str:
         last = (str(row.get("times") or NOTHING), licence(row), _weights(row))
         lines.append(_line((f"`{row['name']}`", row["title"], *figures, *last)))
     return "\n".join([*lines, "", *_notes(found["models"]), "", _meaning(found)])
-
-
-def replaced(data: bytes, table: str, where: str) -> bytes:
-    """Put a table between the two marker lines of a text; all else stays byte for byte.
-
-    Args:
-        data: of the file.
-        table: Markdown.
-        where: names the file in errors.
-
-    Raises:
-        UserError: if there is not one pair of markers, each alone on its line.
-    """
-    pattern = rb"^(%s[ \t]*(\r?\n))(.*?)^(%s[ \t]*)\r?$" % (START.encode(), END.encode())
-    lines = data.splitlines()
-    counts = [sum(line.strip() == m.encode() for line in lines) for m in (START, END)]
-    match = re.search(pattern, data, re.DOTALL | re.MULTILINE)
-    if counts != [1, 1] or match is None:
-        raise UserError(
-            f"{where} has {counts[0]} lines {START} and {counts[1]} lines {END}; the table goes "
-            "between one of each, in this order, at the start of their lines"
-        )
-    text = f"{table}\n".replace("\n", match[2].decode())
-    return data[: match.end(1)] + text.encode() + data[match.start(4) :]
 
 
 def _line(cells: Sequence[str]) -> str:

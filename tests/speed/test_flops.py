@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry
 
-from midframe.benchmark.flops import count
 from midframe.models.base import Interpolator, Pad
 from midframe.models.zoo import create_model
 from midframe.ops import adacof, correlation, splat, use_backend
+from midframe.speed.flops import count
 from midframe.types import Inputs, Prediction
 
 WIDTH, HEIGHT = 10, 6

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from midframe import Inputs, Prediction, create_model
-from midframe.benchmark.speed_compile import bench_compile, gradient_norms, step_data, train_step
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
+from midframe.speed.compile import bench_compile, gradient_norms, step_data, train_step
 
 SIZE = 32
 

@@ -1,4 +1,4 @@
-"""Rows of the model table, what becomes of failures, and the text between the markers."""
+"""Rows of the model table, and what becomes of failures."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from midframe.benchmark import model_probe, model_table
-from midframe.benchmark.model_table import END, START, markdown, replaced
 from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.models.base import Interpolator, Pad
+from midframe.speed import model_probe, model_table
+from midframe.speed.model_table import markdown
 from midframe.types import Inputs, Prediction
 
 THREADS = torch.get_num_threads()
@@ -192,32 +192,3 @@ def test_markdown_has_a_cell_for_every_column() -> None:
 def test_models_of_the_same_note_share_a_line() -> None:
     text = markdown(found(row("ifrnet_s", **FULL), row("ifrnet", **FULL)))
     assert "- `ifrnet_s`, `ifrnet`: Vimeo90K weights" in text
-
-
-@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
-def test_all_outside_the_markers_stays_byte_for_byte(newline: bytes) -> None:
-    before = b"# \xff caf\xc3\xa9\r\nmixed\n" + START.encode() + newline
-    after = END.encode() + newline + b"\n\ntail without end \x00 <!-- models"
-    old = before + b"old" + newline + b"table" + newline + after
-    new = replaced(old, "a | b\nc\\1\\g<0>", "it")
-    assert new == before + b"a | b" + newline + b"c\\1\\g<0>" + newline + after
-    assert replaced(new, "a | b\nc\\1\\g<0>", "it") == new
-    assert replaced(before + after, "x", "it") == before + b"x" + newline + after
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "nothing",
-        START,
-        f"{START}\n",
-        f"{END}\n",
-        f"{END}\n{START}\n",
-        f"{START}\n{START}\n{END}\n",
-        f"{START}\n{END}\n{END}\n",
-        f"text {START}\n{END}\n",
-    ],
-)
-def test_missing_markers_are_an_error(text: str) -> None:
-    with pytest.raises(UserError, match="it has [0-9] lines <!-- models -->"):
-        replaced(text.encode(), "x", "it")

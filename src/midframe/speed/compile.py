@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
+from statistics import median
+from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from midframe.benchmark.model_probe import example
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
 from midframe.models.zoo import create_model
+from midframe.speed.frames import example
+from midframe.speed.turns import Call, milliseconds, ratio, turns, using_threads
 from midframe.types import Inputs, Prediction
 
 NOISE = 1e-5  # of the loss, and of each gradient's norm as a part of the largest: rounding
-Call = Callable[[], Any]
+EAGER, COMPILED = "eager", "compiled"
 
 
 def bench_compile(
@@ -54,20 +54,16 @@ def bench_compile(
     base = create_model(model) if isinstance(model, str) else model
     if not base.trainable:
         raise UserError(f"{type(base).__name__} has nothing to train")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
+    with using_threads(threads) as used:
         base = base.to(memory_format=torch.channels_last)
         x, target = step_data(base, batch, size)
         found = _compare(base, x, target, rounds, backend)
-    finally:
-        torch.set_num_threads(before)
     return {
         "benchmark": "compile",
         "model": model if isinstance(model, str) else type(model).__name__,
         "batch": batch,
         "size": size,
-        "threads": threads or before,
+        "threads": used,
         "rounds": rounds,
         "torch": torch.__version__,
         **found,
@@ -112,15 +108,19 @@ def _compare(
     found: dict[str, Any] = {"passes": {}}
     base.train()
     eager_loss, eager_norms = train_step(base, base, x, target), gradient_norms(base)
-    start = time.perf_counter()
+    start = perf_counter()
     try:
         loss, norms = train_step(compiled, base, x, target), gradient_norms(base)
     except torch._dynamo.exc.TorchDynamoException as error:
         first = str(error).strip().partition("\n")[0]
         raise UserError(f"{type(base).__name__} does not compile as one graph: {first}") from error
-    took = time.perf_counter() - start
-    steps = [lambda run=run: train_step(run, base, x, target) for run in (base, compiled)]
-    found["passes"]["forward+backward"] = _timed(steps, rounds, took)
+    took = perf_counter() - start
+    found["passes"]["forward+backward"] = _timed(
+        lambda: train_step(base, base, x, target),
+        lambda: train_step(compiled, base, x, target),
+        rounds,
+        took,
+    )
     off = float((norms - eager_norms).abs().max() / eager_norms.max())
     found["loss_difference"] = float(f"{float((loss - eager_loss).abs()):.1e}")
     found["gradient_difference"] = float(f"{off:.1e}")
@@ -128,30 +128,22 @@ def _compare(
 
     base.eval()
     with torch.no_grad():
-        start = time.perf_counter()
+        start = perf_counter()
         compiled(x)
-        took = time.perf_counter() - start
-        passes = [lambda run=run: run(x) for run in (base, compiled)]
-        found["passes"]["forward"] = _timed(passes, rounds, took)
+        took = perf_counter() - start
+        found["passes"]["forward"] = _timed(lambda: base(x), lambda: compiled(x), rounds, took)
     return found
 
 
-def _timed(calls: list[Call], rounds: int, took: float) -> dict[str, Any]:
+def _timed(eager: Call, compiled: Call, rounds: int, took: float) -> dict[str, Any]:
     """Time an eager call and a compiled one, whose first call ``took`` seconds."""
-    wall: list[list[float]] = [[], []]
-    busy: list[list[float]] = [[], []]
-    for _ in range(rounds):
-        for i, call in enumerate(calls):
-            start, start_busy = time.perf_counter(), time.process_time()
-            call()
-            wall[i].append(time.perf_counter() - start)
-            busy[i].append(time.process_time() - start_busy)
-    won = statistics.median(a - b for a, b in zip(*wall))
+    wall, busy = turns({EAGER: eager, COMPILED: compiled}, rounds)
+    won = median(a - b for a, b in zip(wall[EAGER], wall[COMPILED]))
     return {
         "compile_s": round(took, 1),
-        "eager_ms": round(1e3 * statistics.median(wall[0]), 1),
-        "compiled_ms": round(1e3 * statistics.median(wall[1]), 1),
-        "speed": round(statistics.median(a / b for a, b in zip(*wall)), 3),
-        "speed_cpu": round(statistics.median(a / b for a, b in zip(*busy)), 3),
+        "eager_ms": milliseconds(wall[EAGER]),
+        "compiled_ms": milliseconds(wall[COMPILED]),
+        "speed": ratio(wall, EAGER, COMPILED),
+        "speed_cpu": ratio(busy, EAGER, COMPILED),
         "pays_after_calls": round(took / won) if won > 0 else None,
     }

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from midframe import ops
-from midframe.benchmark import ops_peers
 from midframe.ops import reference
+from midframe.speed import ops_peers
 
 FORWARD, BOTH = "forward", "forward+backward"
 PASSES = (FORWARD, BOTH)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from midframe.benchmark.model_probe import example, label
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
 from midframe.models.inference import Precision, for_inference
 from midframe.models.zoo import create_model
+from midframe.speed.frames import example, label
+from midframe.speed.turns import milliseconds, ratio, turns, using_threads
 from midframe.types import Inputs
 
-START, END = "<!-- bench anytime -->", "<!-- end of bench anytime -->"
+MARKERS = "<!-- bench anytime -->", "<!-- end of bench anytime -->"
 HEADING = "## Several times between two frames"
+Calls = dict[str, Callable[[], Tensor]]
 NOISE = 1e-4  # of frames in [0, 1]: rounding in another order, carried through a network
-Call = Callable[[], Tensor]
 
 
 def bench_anytime(
@@ -63,33 +61,31 @@ def bench_anytime(
     base = create_model(model, weights) if isinstance(model, str) else model
     if base.times != "any":
         raise UserError(f"{type(base).__name__} knows only t = 0.5: there is nothing to share")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        calls = _calls(for_inference(base, precision), size, times)
+    calls = _calls(for_inference(base, precision), size, times)
+    one, each = calls
+    with using_threads(threads) as used:
         together, apart = (call() for call in calls.values())  # also the warm-up
-        wall, busy = _turns(list(calls.values()), rounds)
-    finally:
-        torch.set_num_threads(before)
+        wall, busy = turns(calls, rounds)
     difference = float((together - apart).abs().max())
     return {
         "model": model if isinstance(model, str) else type(model).__name__,
         "size": label(size),
         "times": times,
         "precision": precision,
-        "threads": threads or before,
+        "threads": used,
         "rounds": rounds,
         "ways": {
-            name: {"ms": _ms(wall[i]), "cpu_ms": _ms(busy[i])} for i, name in enumerate(calls)
+            name: {"ms": milliseconds(wall[name]), "cpu_ms": milliseconds(busy[name])}
+            for name in calls
         },
-        "speed": _ratio(wall),
-        "speed_cpu": _ratio(busy),
+        "speed": ratio(wall, each, one),
+        "speed_cpu": ratio(busy, each, one),
         "max_difference": float(f"{difference:.1e}"),
         "equal": difference <= (NOISE if precision == "fp32" else 100 * NOISE),
     }
 
 
-def _calls(model: Interpolator, size: tuple[int, int], times: int) -> dict[str, Call]:
+def _calls(model: Interpolator, size: tuple[int, int], times: int) -> Calls:
     """Return both ways to make the frames (1, T, 3, H, W)."""
     frames = example(model, size).frames
     at = torch.arange(1, times + 1)[None] / (times + 1)
@@ -104,41 +100,9 @@ def _calls(model: Interpolator, size: tuple[int, int], times: int) -> dict[str, 
     return {"one call": together, f"{times} calls": apart}
 
 
-def _turns(calls: Sequence[Call], rounds: int) -> tuple[list[list[float]], list[list[float]]]:
-    """Time all calls round by round; wall and processor time in seconds, call by call."""
-    wall: list[list[float]] = [[] for _ in calls]
-    busy: list[list[float]] = [[] for _ in calls]
-    for _ in range(rounds):
-        for i, call in enumerate(calls):
-            start, start_busy = time.perf_counter(), time.process_time()
-            call()
-            wall[i].append(time.perf_counter() - start)
-            busy[i].append(time.process_time() - start_busy)
-    return wall, busy
-
-
-def _ms(seconds: Sequence[float]) -> float:
-    return round(1e3 * statistics.median(seconds), 1)
-
-
-def _ratio(seconds: Sequence[Sequence[float]]) -> float:
-    """Return how many times as fast the one call is, by rounds: slow spells then hit both."""
-    return round(statistics.median(apart / one for one, apart in zip(*seconds)), 3)
-
-
 def markdown(found: dict[str, Any]) -> str:
     """Return measurements, ``{"environment": ..., "models": [...]}``, as a table."""
     return "\n".join(_lines(found))
-
-
-def replaced(text: str, table: str) -> str:
-    """Put the table into a text, in place of the one before or at the end."""
-    block = f"{START}\n{table}\n{END}"
-    kept = re.compile(re.escape(START) + ".*?" + re.escape(END), re.DOTALL)
-    if kept.search(text):
-        return kept.sub(lambda _: block, text)
-    heading = "" if HEADING in text else f"{HEADING}\n\n"
-    return f"{text.rstrip()}\n\n{heading}{block}\n".lstrip()
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:

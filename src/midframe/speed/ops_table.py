@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 HEADING = "## Operators"
+TOOK_PART = ("torch", "numpy", "cupy", "triton", "numba")
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -14,26 +14,15 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join([_machine(found), "", *_cases(found), "", *_targets(found)])
 
 
-def replaced(text: str, device: str, table: str) -> str:
-    """Put a device's table into a text, in place of the one before or at the end.
-
-    Args:
-        text: of the whole file.
-        device: names the markers.
-        table: what goes between them.
-    """
-    start, end = f"<!-- bench ops: {device} -->", f"<!-- end of bench ops: {device} -->"
-    block = f"{start}\n{table}\n{end}"
-    kept = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
-    if kept.search(text):
-        return kept.sub(lambda _: block, text)
-    heading = "" if HEADING in text else f"{HEADING}\n\n"
-    return f"{text.rstrip()}\n\n{heading}{block}\n".lstrip()
+def markers(device: str) -> tuple[str, str]:
+    """Return the lines between which the table of a device stands."""
+    return f"<!-- bench ops: {device} -->", f"<!-- end of bench ops: {device} -->"
 
 
 def _machine(found: dict[str, Any]) -> str:
     where = found.get("environment", {})
-    versions = ", ".join(f"{k} {v}" for k, v in where.get("versions", {}).items())
+    known = where.get("versions", {})
+    versions = ", ".join(f"{name} {known[name]}" for name in TOOK_PART if name in known)
     device = where.get("gpu") or f"{where.get('processor')}; {found.get('threads')} threads"
     driver = f", driver {where['driver']}" if where.get("driver") else ""
     made = f"{where.get('date')}, revision {where.get('revision') or 'unknown'}"

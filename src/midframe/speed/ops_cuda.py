@@ -16,22 +16,13 @@ import torch
 from torch import Tensor
 
 from midframe import ops
-from midframe.benchmark import ops_cases, ops_peers_cuda
-from midframe.benchmark.ops_cases import FORWARD, Case
-from midframe.benchmark.speed_ops import (
-    COPY,
-    Call,
-    Say,
-    begin,
-    prepare,
-    ratio,
-    say_sides,
-    target,
-    tell,
-)
 from midframe.errors import UserError
 from midframe.ops import backend as backends
 from midframe.ops.backends import launcher
+from midframe.speed import ops_cases, ops_peers_cuda
+from midframe.speed.ops import COPY, Say, begin, prepare, say_sides, target, tell
+from midframe.speed.ops_cases import FORWARD, Case
+from midframe.speed.turns import Call, Seconds, ratio
 
 PER_ELEMENT = "per-element atomic"
 CLOCK = 2e9  # cycles a second, or a little more than a GPU has
@@ -42,7 +33,7 @@ HOST_CALLS = 100
 
 
 def bench_cuda(only: Sequence[str], rounds: int, say: Say) -> dict[str, Any]:
-    """Measure on the current GPU; see `speed_ops.bench_ops`."""
+    """Measure on the current GPU; see `ops.bench_ops`."""
     if not torch.cuda.is_available():
         raise UserError("bench ops --device cuda: PyTorch finds no CUDA device here")
     device = torch.device("cuda", torch.cuda.current_device())
@@ -120,7 +111,7 @@ def measure(case: Case, kind: str, timer: Timer, rounds: int, say: Say) -> dict[
     other = torch.zeros_like(half)
     calls = {COPY: lambda: other.copy_(half), **calls}
     host = {name: timer.host_time(call) for name, call in calls.items()}
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    times: Seconds = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             times[name].append(timer(call, host[name]))

@@ -1,0 +1,1 @@
+"""How fast it is here: inference, operators, reading, models' cost. Training: `engine.speed`."""

@@ -1,0 +1,31 @@
+"""Frames to measure with: the same each time, and with something for a flow to find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from midframe.models.base import Interpolator
+from midframe.types import Inputs
+
+MOVE = 4  # pixels from frame to frame, down and to the right
+
+
+def label(size: Sequence[int]) -> str:
+    """Return "448x256"."""
+    return f"{size[0]}x{size[1]}"
+
+
+def example(model: Interpolator, size: tuple[int, int]) -> Inputs:
+    """Return frames of a picture that moves, the same every time, and t = 0.5."""
+    random = torch.Generator().manual_seed(0)
+    count, (width, height) = 2 * model.context, size
+    high, wide = height + MOVE * count, width + MOVE * count
+    rough = torch.rand(1, 3, high // 8 + 1, wide // 8 + 1, generator=random)
+    picture = F.interpolate(rough, (high, wide), mode="bicubic", align_corners=False)
+    picture = (picture + 0.1 * torch.rand(1, 3, high, wide, generator=random)).clamp(0, 1)
+    starts = [MOVE * (count - i) for i in range(count)]
+    frames = [picture[..., s : s + height, s : s + width] for s in starts]
+    return Inputs(torch.stack(frames, 1).contiguous(), torch.full((1, 1), 0.5))
