@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("add-a-*.md"))
 FILE = re.compile(r"^```\w+\n# (?P<path>mine/\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^    (?P<command>(\w+=\S+ )?(midframe|python|pytest) .*)$", re.MULTILINE)
-PROJECT = re.compile(r"^    export MIDFRAME_PROJECT=(?P<folder>\w+)", re.MULTILINE)
+PROJECT = re.compile(r"^    export MIDFRAME_PROJECT=\$PWD/(?P<folder>\w+)", re.MULTILINE)
 SHORT = "trainer.max_steps=1 data.crop=64 data.global_batch=1 data.val.limit=1 data.workers=0"
 
 

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "files": set(),
     "cores": set(),
     "paths": {"errors"},
-    "nodes": {"errors"},
+    "nodes": {"errors", "paths"},
     "types": {"errors"},
     "ops": {"types", "errors"},
     "models": {"types", "ops", "errors", "paths", "nodes"},

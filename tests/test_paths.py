@@ -48,6 +48,11 @@ def test_its_model_is_built_by_name(project: Path):
     assert create_model("brighter", by=0.5).by == 0.5
 
 
+def test_its_class_is_found_where_only_a_config_names_it(project: Path):
+    command = "from midframe.nodes import find_target as f; f('brighter_of_a_test.Brighter', 'net')"
+    subprocess.run([sys.executable, "-c", command], check=True, cwd=project.parent)
+
+
 def test_the_command_line_knows_it(project: Path):
     command = "-m midframe.cli train --cfg job model=brighter loss=charbonnier data=synthetic"
     found = subprocess.run(
@@ -62,15 +67,15 @@ def test_the_command_line_knows_it(project: Path):
     assert "_target_: brighter_of_a_test.Brighter" in found.stdout
 
 
-def test_several_projects_and_the_package_comes_first(project: Path, tmp_path_factory, monkeypatch):
+@pytest.mark.parametrize("name", ["average", "brighter"])
+def test_several_projects_and_no_name_twice(project: Path, tmp_path_factory, monkeypatch, name):
     other = tmp_path_factory.mktemp("other")
     (other / "conf" / "model").mkdir(parents=True)
-    (other / "conf" / "model" / "average.yaml").write_text("# not reached\nname: average\n")
-    (other / "conf" / "model" / "brighter.yaml").write_text("# not reached\nname: brighter\n")
     monkeypatch.setenv("MIDFRAME_PROJECT", f"{project}{os.pathsep}{other}")
-    found = config_files("model")
-    assert found["brighter"].parent.parent.parent == project
-    assert not found["average"].is_relative_to(other)
+    assert config_files("model")["brighter"].parent.parent.parent == project
+    (other / "conf" / "model" / f"{name}.yaml").write_text(f"# hides one\nname: {name}\n")
+    with pytest.raises(UserError, match=f"{name}.yaml has the name of .*{name}.yaml"):
+        config_files("model")
 
 
 def test_a_folder_without_conf_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

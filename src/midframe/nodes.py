@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from midframe.errors import UserError
+from midframe.paths import projects
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _SAID_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -106,6 +107,7 @@ def check_hints(cls: type, hints: Iterable[str], where: str) -> None:
 
 def _import(target: str, label: str) -> tuple[ModuleType, list[str]]:
     """Import the longest part of a dotted name that is a module; return it and the names left."""
+    projects()  # their modules can be imported from here on
     names = target.split(".")
     for count in range(len(names) - 1, 0, -1):
         module = ".".join(names[:count])

@@ -53,9 +53,15 @@ def config_dirs() -> list[Path]:
 
 
 def config_files(group: str) -> dict[str, Path]:
-    """Return the choices of a config group by name, sorted; the first folder to have one counts."""
+    """Return the choices of a config group by name, sorted.
+
+    Raises:
+        UserError: for two of one name, of which one would hide the other.
+    """
     found: dict[str, Path] = {}
     for folder in config_dirs():
         for path in (folder / group).glob("[!_]*.yaml"):
-            found.setdefault(path.stem, path)
+            other = found.setdefault(path.stem, path)
+            if other != path:
+                raise UserError(f"{path} has the name of {other}; give it a name of its own")
     return dict(sorted(found.items()))

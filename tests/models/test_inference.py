@@ -63,7 +63,7 @@ def test_what_cannot_be_done_is_said():
         for_inference(midframe.create_model("average"), "int8")
     model = midframe.create_model("ifrnet_s")
     model.__class__ = type("Other", (type(model),), {"casts": False})
-    with pytest.raises(UserError, match="autocast"):
+    with pytest.raises(UserError, match="set casts = True"):
         for_inference(model, "bf16")
 
 

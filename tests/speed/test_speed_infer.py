@@ -74,6 +74,13 @@ def test_every_way_gets_the_hints_and_the_padding_of_interpolate() -> None:
     assert Telling.calls[1:] == [expected] * 3 * len(ways)  # one to warm up, two rounds
 
 
+def test_a_model_that_does_not_cast_is_timed_without_bfloat16_weights() -> None:
+    model = create_model("ifrnet_s")
+    model.__class__ = type("Other", (type(model),), {"casts": False})
+    ways = bench_infer(model, FRAMES, rounds=1)["ways"]
+    assert "float32 channels_last" in ways and "bf16 channels_last" not in ways
+
+
 def test_compiled_ways_run_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[int] = []
 

@@ -199,6 +199,11 @@ def frames(pred: Prediction, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _split(name: str, entry: Any) -> tuple[Schedule, Term]:
+    unknown = sorted(set(entry) - {"weight", "term"}) if isinstance(entry, Mapping) else []
+    if unknown:
+        raise UserError(
+            f"loss.terms.{name} has no key {', '.join(map(str, unknown))}; known: weight, term"
+        )
     weight, term = (
         (entry.get("weight", 1.0), entry.get("term")) if isinstance(entry, Mapping) else entry
     )

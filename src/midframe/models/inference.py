@@ -30,7 +30,8 @@ def for_inference(model: Interpolator, precision: Precision = "bf16") -> Interpo
     has_weights = any(True for _ in model.parameters())
     if precision == "bf16" and has_weights and not model.casts:
         raise UserError(
-            f"{type(model).__name__} has no bf16 inference; use torch.autocast or precision fp32"
+            f"{type(model).__name__} has no bf16 inference; use precision fp32, or set "
+            "casts = True in the class once its forward takes float32 frames with bfloat16 weights"
         )
     fast = copy.deepcopy(model).eval().requires_grad_(False)
     fast = fast.to(memory_format=torch.channels_last)

@@ -103,10 +103,14 @@ def _ways(base: Interpolator, compiled: bool) -> dict[str, Way]:
         BASE: Way(base),
         "float32 channels_last": Way(last),
         "bf16 autocast channels_last": Way(last, autocast=True),
-        "bf16 channels_last": Way(for_inference(base, "bf16")),
     }
+    # of a model that does not say that it casts, autocast is the only half precision
+    halves = base.casts or next(base.parameters(), None) is None
+    precisions = {"float32": "fp32"} | ({"bf16": "bf16"} if halves else {})
+    if halves:
+        ways["bf16 channels_last"] = Way(for_inference(base, "bf16"))
     if compiled:
-        for name, precision in (("float32", "fp32"), ("bf16", "bf16")):
+        for name, precision in precisions.items():
             fast = for_inference(base, precision)
             fast.compile()  # its forward, which `interpolate` calls
             ways[f"{name} channels_last compiled"] = Way(fast)

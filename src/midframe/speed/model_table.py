@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from midframe.models import zoo
-from midframe.paths import config_dir
+from midframe.paths import config_files
 
 MARKERS = "<!-- models -->", "<!-- /models -->"
 FACTS = (
@@ -41,7 +41,7 @@ def ordered(names: Sequence[str]) -> list[str]:
 
 def title(name: str) -> str:
     """Return what the first comment of a model's yaml calls it, without the count of parameters."""
-    text = (config_dir() / "model" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = config_files("model")[name].read_text(encoding="utf-8")
     first = text.partition("\n")[0]
     if not first.startswith("#"):
         return NOTHING
