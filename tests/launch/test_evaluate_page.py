@@ -57,7 +57,7 @@ def _write_example(project: Path) -> None:
 
 
 def test_its_commands_work(project: Path, capsys: pytest.CaptureFixture[str]):
-    assert EXPORT.split()[:2] == ["export", "MIDFRAME_PROJECT=examples"]
+    assert EXPORT.split()[:2] == ["export", "MIDFRAME_PROJECT=$PWD/examples"]
     _write_example(project)
     for command in COMMANDS:
         program, *words = shlex.split(command, comments=True)
