@@ -44,7 +44,10 @@ def test_parts_are_renamed_where_they_begin(before):
 
 def test_a_part_under_our_name_and_a_part_under_theirs_load_together():
     keys = [own if "Two" in own else theirs for theirs, own in PUBLISHED.items()]
-    load_weights(Renamed(), _weights(keys))
+    state = load_weights(Renamed(), _weights(keys)).state_dict()
+    assert {key: float(value) for key, value in state.items()} == {
+        own: float(number) for number, own in enumerate(PUBLISHED.values())
+    }
 
 
 def test_one_value_under_both_names_is_refused():

@@ -12,6 +12,7 @@ from midframe.data.records import Clip
 from midframe.data.shots import (
     Cutting,
     Footage,
+    Shot,
     cut_clips,
     frame_folder,
     hash_share,
@@ -93,18 +94,23 @@ def clips(
         )
     useful = [name for name, some in found.items() if some]
     if len(useful) == 1:
-        sides = hold_out(shots[useful[0]], val_share, how)
-        cut = [[clip for s in side for clip in cut_clips(s, context, how)] for side in sides]
-        if not all(cut):
+        sides = _parts(shots[useful[0]], context, val_share, how)
+        if not all(sides):
             raise UserError(
                 f"{root}: the one video with clips, {useful[0]}, is too short to hold a part of it "
                 f"out; add a second one, or change data.layout.gap={gap}, "
                 f"data.layout.stride={stride} or data.layout.val_share={val_share}"
             )
-        return cut[SPLITS.index(split)]
+        return sides[SPLITS.index(split)]
     held = _held_out(useful, val_share)
     chosen = [name for name in useful if (name in held) == (split == "val")]
     return [clip for name in chosen for clip in found[name]]
+
+
+def _parts(shots: Sequence[Shot], context: int, val_share: float, how: Cutting) -> list[list[Clip]]:
+    """Return the clips of the two sides of one video, as `SPLITS` orders them."""
+    sides = hold_out(shots, val_share, how)
+    return [[clip for shot in side for clip in cut_clips(shot, context, how)] for side in sides]
 
 
 def find_footage(root: Path, max_side: int | None = None) -> list[Footage]:
