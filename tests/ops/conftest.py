@@ -98,3 +98,20 @@ def deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], 
     before = torch.are_deterministic_algorithms_enabled()
     yield torch.use_deterministic_algorithms
     torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture(scope="session")
+def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Give a gloo group of this process alone, one for all tests.
+
+    A group must outlive its last reduction by a while: the one who drops it holds Python's lock
+    and waits for gloo's thread, which waits for Python's lock to free that reduction. With a
+    group per test that stood still once in some thousand tests (PyTorch 2.13).
+    """
+    distributed = pytest.importorskip("torch.distributed")
+    if not distributed.is_available() or not distributed.is_gloo_available():
+        pytest.skip("PyTorch is built without gloo")
+    store = f"file://{tmp_path_factory.mktemp('gloo') / 'store'}"
+    distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    yield distributed.group.WORLD
+    distributed.destroy_process_group()

@@ -189,24 +189,16 @@ class _Net(nn.Module):
 
 
 @operators
-def test_distributed_data_parallel_gives_the_same_gradients(run, name, tmp_path):
-    distributed = pytest.importorskip("torch.distributed")
-    if not distributed.is_available() or not distributed.is_gloo_available():
-        pytest.skip("PyTorch is built without gloo")
+def test_distributed_data_parallel_gives_the_same_gradients(run, name, process_group):
     inputs = cast(_inputs(name), run.device)
     net = _Net(run, name).to(run.device)
     wanted = torch.autograd.grad(net(*inputs), list(net.parameters()))
-    store = f"file://{tmp_path / 'store'}"
-    distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
-    try:
-        wrapped = nn.parallel.DistributedDataParallel(net)
-        for _ in range(2):
-            net.zero_grad()
-            wrapped(*inputs).backward()
-            for parameter, its in zip(net.parameters(), wanted):
-                torch.testing.assert_close(parameter.grad, its)
-    finally:
-        distributed.destroy_process_group()
+    wrapped = nn.parallel.DistributedDataParallel(net, process_group=process_group)
+    for _ in range(2):
+        net.zero_grad()
+        wrapped(*inputs).backward()
+        for parameter, its in zip(net.parameters(), wanted):
+            torch.testing.assert_close(parameter.grad, its)
 
 
 # --- layouts
