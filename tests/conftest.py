@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -34,6 +36,19 @@ def _finder(variable: str, default: str) -> Callable[[str], Path]:
 def golden() -> Callable[[str], Path]:
     """Find reference data of the published code; skips where it is absent."""
     return _finder("MIDFRAME_GOLDEN", "golden")
+
+
+@pytest.fixture(scope="session")
+def golden_fill(golden: Callable[[str], Path]) -> ModuleType:
+    """Return the recipe of the reference data's weights.
+
+    ``filled(key, like, salt, gain)`` gives a tensor, ``fill_(model, salt, gain)`` fills a model.
+    """
+    spec = importlib.util.spec_from_file_location("golden_fill", golden("fill.py"))
+    assert spec is not None and spec.loader is not None
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    return recipe
 
 
 @pytest.fixture(scope="session")

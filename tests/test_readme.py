@@ -22,6 +22,8 @@ from midframe.models.zoo import create_model, list_models
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 
+RAW = "clip_640x360_30fps_10bit.yuv"  # a name that the README uses
+
 
 def commands(start: str) -> list[list[str]]:
     """Return the arguments of the README's commands that begin so, comments dropped."""
@@ -36,6 +38,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rng = np.random.default_rng(0)
     for name in ("a.png", "b.png"):
         write_image(tmp_path / name, rng.integers(0, 256, (32, 48, 3), dtype=np.uint8))
+    levels = rng.integers(64, 940, 2 * 640 * 360 * 3 // 2, dtype=np.uint16)
+    (tmp_path / RAW).write_bytes(levels.tobytes())
     model, run = create_model("ifrnet_s"), tmp_path / "RUN"
     run.mkdir()
     for path in (tmp_path / "FILE_OR_RUN", run / "best.ckpt"):
@@ -65,6 +69,10 @@ def test_evaluation_commands(arguments: list[str], folder: Path) -> None:
 def test_interpolation_commands(arguments: list[str], folder: Path) -> None:
     assert cli.main(["interpolate", *arguments]) == 0
     factor = int(arguments[arguments.index("--factor") + 1]) if "--factor" in arguments else 2
+    if arguments[0] == RAW:
+        frame = 640 * 360 * 3
+        assert (folder / "out.yuv").stat().st_size == (factor + 1) * frame
+        return
     assert len(list((folder / "between" / "frames").iterdir())) == factor + 1
 
 

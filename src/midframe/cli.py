@@ -53,6 +53,12 @@ def _models(args: list[str]) -> int:
     return entry.guarded(lambda: show(args))
 
 
+def _compress(args: list[str]) -> int:
+    from midframe.launch import compress, entry
+
+    return _parsed("compress", compress, args, entry.guarded)
+
+
 def _options(args: list[str]) -> int:
     from midframe.launch import guard, options
 
@@ -121,7 +127,8 @@ COMMANDS = {
     "interpolate": Command(
         _interpolate,
         "A B --out DIR",
-        "put frames between two pictures:\n[--factor 8] [--model NAME] [--weights FILE]",
+        "put frames between two pictures, or into raw video (IN.yuv OUT.yuv):\n"
+        "[--factor 8] [--model NAME] [--weights FILE]",
     ),
     "pack": Command(
         _pack,
@@ -132,6 +139,11 @@ COMMANDS = {
         _labels,
         OVERRIDES,
         "write flow labels: midframe labels data=vimeo teacher=liteflownet\nteacher.weights=FILE",
+    ),
+    "compress": Command(
+        _compress,
+        "RUN --out FILE",
+        "derive a narrower network from a sparse one: conf/model/NAME.yaml\n[--transfer FILE]",
     ),
     "models": Command(
         _models,

@@ -15,6 +15,7 @@ from midframe.paths import projects
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _SAID_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_SAID_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def find_target(target: Any, where: str) -> Callable[..., Any]:
@@ -37,7 +38,7 @@ def find_target(target: Any, where: str) -> Callable[..., Any]:
         if not hasattr(found, name):
             near = get_close_matches(name, [n for n in dir(found) if n[0] != "_"], n=2, cutoff=0.5)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise UserError(f"{label} not found: {found.__name__} has no {name}{hint}")
+            raise UserError(f"{label} not found: {_told(found)} has no {name}{hint}")
         found = getattr(found, name)
     if not callable(found):
         raise UserError(f"{label} is neither a class nor a function")
@@ -66,14 +67,21 @@ def check_options(
         function: a class or function that gets the options by name.
         options: their names.
         where: what the message begins with, such as "loss.terms.l1.term".
-        given: names of parameters that the caller passes himself.
+        given: names of the parameters that the caller passes himself, by position, before any
+            option.
         partial: whether the options that are missing may come later.
 
     Raises:
-        UserError: for options that it does not have, or has to get and does not.
+        UserError: for options that it does not have, or has to get and does not, and where it
+            does not begin with the parameters that are given.
     """
+    given = list(given)
+    if given and not _begins_with(function, given):
+        shape = f"({', '.join(given)}, *, options of its own)"
+        own = getattr(function, "__qualname__", str(function))
+        raise UserError(f"{where}: {own}({_shape_of(function)}) must have the form {shape}")
     named, takes_all = _parameters(function)
-    known = [name for name in named if name not in set(given)]
+    known = [name for name in named if name not in given]
     options = list(options)
     unknown = [name for name in options if name not in known]
     if unknown and not takes_all:
@@ -124,16 +132,53 @@ def _import(target: str, label: str) -> tuple[ModuleType, list[str]]:
     )
 
 
+def _told(found: Any) -> str:
+    """Return the name of a module (or class), of others' with its file: it may be another's."""
+    name, file = str(found.__name__), getattr(found, "__file__", None)
+    return f"{name} ({file})" if file and name.split(".")[0] != "midframe" else name
+
+
 def _parameters(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
     """Return the parameters that can be given by name, and whether any other name is taken too."""
     if isinstance(function, type) and not _has_constructor(function):
         return {}, False
-    try:
-        found = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # of compiled code that does not tell
+    found = _signature(function)
+    if found is None:
         return {}, True
     named = {p.name: p for p in found if p.kind in _SAID_BY_NAME}
     return named, any(p.kind is p.VAR_KEYWORD for p in found)
+
+
+def _signature(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """Return the parameters in their order; None of compiled code that does not tell."""
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+
+
+def _begins_with(function: Callable[..., Any], given: list[str]) -> bool:
+    """Whether a call may pass these parameters by position, and they mean what they are called."""
+    found = _signature(function)
+    if found is None:
+        return True
+    names: list[str] = []
+    for one in found:
+        if one.kind is one.VAR_POSITIONAL:
+            return names == given[: len(names)]
+        if one.kind in _SAID_BY_POSITION:
+            names.append(one.name)
+    return names[: len(given)] == given
+
+
+def _shape_of(function: Callable[..., Any]) -> str:
+    """Return a signature without its types and defaults: "root, split, *, step"."""
+    words: list[str] = []
+    for one in _signature(function) or ():
+        if one.kind is one.KEYWORD_ONLY and not any(word.startswith("*") for word in words):
+            words.append("*")
+        words.append(str(one.replace(annotation=one.empty, default=one.empty)))
+    return ", ".join(words)
 
 
 def _has_constructor(cls: type) -> bool:

@@ -70,6 +70,14 @@ class Inputs(Record):
         middle = self.frames.shape[1] // 2
         return self.frames[:, middle - 1], self.frames[:, middle]
 
+    def around(self, context: int) -> Inputs:
+        """Return the inputs with ``context`` frames on each side of the gap, of more of them."""
+        middle = self.frames.shape[1] // 2
+        if context >= middle:
+            return self
+        frames = self.frames[:, middle - context : middle + context]
+        return dataclasses.replace(self, frames=frames)
+
 
 @dataclass
 class Prediction(Record):

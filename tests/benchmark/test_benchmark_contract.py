@@ -82,36 +82,39 @@ def test_an_example_is_measured_whole_and_twice_the_same(name, tmp_path, monkeyp
     root = _example(protocol, tmp_path / "data")
     layout = protocol.find_layout()
     clips = {subset: list(layout(root, subset, protocol.context)) for subset in protocol.subsets}
-    counts = {s: sum(len(clip.targets) for clip in found) for s, found in clips.items()}
-    assert all(counts.values()), "the example has no clip of one of the subsets"
+    groups = {s: [c.group or c.id for c in found for _ in c.targets] for s, found in clips.items()}
+    assert all(groups.values()), "the example has no clip of one of the subsets"
     monkeypatch.chdir(tmp_path)
     words = [f"benchmark={name}", f"benchmark.root={root}", "model=average", "device=cpu"]
     words += [f"++benchmark.suites.{name}.protocol.expected=null", "threads=1"]
     tables = []
     for out in ("first", "second"):
         assert evaluate.main([*words, f"out={out}"]) == 0
-        tables.append(_read_results(tmp_path / out, protocol, counts))
+        tables.append(_read_results(tmp_path / out, protocol, groups))
     assert tables[0] == tables[1]
 
 
-def _read_results(folder: Path, protocol: Protocol, counts: dict[str, int]) -> list[dict]:
-    """Hold the files of a result against each other; return the rows without their times."""
+def _read_results(folder: Path, protocol: Protocol, groups: dict[str, list[str]]) -> list[dict]:
+    """Hold the files of a result against each other; return the rows without their times.
+
+    ``groups`` are, by subset, the videos of its images in their order.
+    """
     files = sorted(path.name for path in folder.iterdir())
     assert files == ["images.csv", "summary.json", "summary.md"]
     rows = list(csv.DictReader((folder / "images.csv").open()))
     record = json.loads((folder / "summary.json").read_text())
     assert record["benchmark"] == protocol.id
     assert record["complete"], record["problems"]
-    assert record["images"] == len(rows) == sum(counts.values())
+    assert record["images"] == len(rows) == sum(map(len, groups.values()))
     assert len({(row["subset"], row["id"]) for row in rows}) == len(rows)
-    for subset, count in counts.items():
+    for subset, videos in groups.items():
         values = [row for row in rows if row["subset"] == subset]
-        assert len(values) == record["subsets"][subset]["images"] == count
+        assert len(values) == record["subsets"][subset]["images"] == len(videos)
         for metric in protocol.metrics:
             numbers = [float(row[metric]) for row in values]
             assert all(map(math.isfinite, numbers))
             mean = record["subsets"][subset]["mean"][metric]
-            assert mean == pytest.approx(sum(numbers) / count)
+            assert mean == pytest.approx(_mean(numbers, videos, protocol))
     page = (folder / "summary.md").read_text()
     for metric, column in protocol.metrics.items():
         assert metric.upper() in page
@@ -119,3 +122,10 @@ def _read_results(folder: Path, protocol: Protocol, counts: dict[str, int]) -> l
     for row in rows:
         assert float(row.pop("seconds")) >= 0
     return rows
+
+
+def _mean(numbers: list[float], videos: list[str], protocol: Protocol) -> float:
+    if protocol.reduction != "sequences":
+        return sum(numbers) / len(numbers)
+    parts = [[n for n, v in zip(numbers, videos, strict=True) if v == one] for one in set(videos)]
+    return sum(sum(part) / len(part) for part in parts) / len(parts)

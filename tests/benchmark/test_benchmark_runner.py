@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 
 import cv2
@@ -276,13 +275,10 @@ def test_reduction_over_subsets_weighs_them_equally():
     assert Outcome(by_subset, rows).means()["psnr"] == pytest.approx(25.0)
 
 
-def test_published_codes_numbers_on_real_scenes(golden, shared_data):
+def test_published_codes_numbers_on_real_scenes(golden, golden_fill, shared_data):
     """IFRNet with fixed weights: the published script's PSNR, SSIM and IE of three scenes."""
-    spec = importlib.util.spec_from_file_location("golden_fill", golden("fill.py"))
-    fill = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fill)
     record = json.loads(golden("ifrnet/middlebury_full.json").read_text())
-    model = fill.fill_(create_model("ifrnet_s"), **record["weights"])
+    model = golden_fill.fill_(create_model("ifrnet_s"), **record["weights"])
     outcome = run(
         Predictor(model, MIDDLEBURY), MIDDLEBURY, shared_data("middlebury_other"), limit=2
     )

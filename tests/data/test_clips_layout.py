@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from footage import pan, texture, write_video
 
+from midframe.data.cutting import Cutting, Shot, cut_clips, hold_out
 from midframe.data.io import write_image
 from midframe.data.layouts.clips import clips
-from midframe.data.shots import Cutting, Shot, cut_clips, hold_out
 from midframe.errors import UserError
 from midframe.files import aside_of
 from midframe.video.media import read_video
@@ -76,11 +76,12 @@ def test_context_gap_and_stride_shape_the_clips(
     path = _video(tmp_path / "in/a.mkv", 0, range(0, 60, 3))
     decoded = [f.image for f in read_video(path)]
     _video(tmp_path / "in/b.mkv", 1, range(0, 60, 3))
-    options = {"gap": gap, "stride": stride}
+    options = {"gap": gap, "stride": stride, "ends": "drop"}
     found = clips(tmp_path / "in", "train", context, cache=tmp_path / "cache", **options)
     found += clips(tmp_path / "in", "val", context, cache=tmp_path / "cache", **options)
     assert len(found) == 2 * (20 - reach + 1)
-    one = next(c for c in found if c.id == "a.mkv/00/000000")
+    middle = (context - 1) * gap * stride  # clips are named by the first frame of their gap
+    one = next(c for c in found if c.id == f"a.mkv/00/{middle:06d}")
     assert (one.inputs, one.targets) == (inputs, targets)
     assert np.array_equal([f.read() for f in one.frames], decoded[:reach:stride])
 
@@ -151,7 +152,7 @@ def test_one_video_too_short_for_both_sides_says_what_to_do(tmp_path, context, g
     path = _video(tmp_path / "a.mkv", 0, range(0, 240, 4))
     for split in ("train", "val"):
         with pytest.raises(UserError, match=r"too short.*second one.*layout\.gap=.*val_share=0\.1"):
-            clips(path, split, context, cache=tmp_path / "cache", gap=gap)
+            clips(path, split, context, cache=tmp_path / "cache", gap=gap, ends="drop")
 
 
 def test_the_same_frames_are_held_out_for_every_model_and_gap(tmp_path):
@@ -256,6 +257,8 @@ def test_a_picture_replaced_by_one_of_the_same_length_is_decoded_anew(tmp_path):
 def test_a_wrong_option_is_named_as_it_is_given(tmp_path):
     with pytest.raises(UserError, match=r"data\.layout\.gap=1, data\.layout\.stride=1"):
         clips(tmp_path, "train", cache=tmp_path, gap=1)
+    with pytest.raises(UserError, match=r"data\.layout\.ends=cut: give replicate or drop"):
+        clips(tmp_path, "train", cache=tmp_path, ends="cut")
 
 
 def test_a_damaged_cache_is_named(tmp_path):

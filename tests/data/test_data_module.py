@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -209,3 +210,41 @@ def test_targets_of_a_clip_follow_its_times(tmp_path):
     data = Data("gopro", layout, tmp_path, crop=16, global_batch=1, workers=0)
     batch = next(iter(data.train_loader(steps=1)))
     assert torch.equal(batch.inputs.t, torch.arange(1, 8)[None] / 8)
+
+
+def _clips(*groups: str, frames: int = 3) -> list[Clip]:
+    """Clips of shots by these names, whose middle frame has labels."""
+    frame = ShardFrame("x", 0, 8, 8)
+    flow = {1: (frame, frame)}
+    return [
+        Clip(f"{i}", (frame,) * frames, (0, 2), (1,), flow, group=g) for i, g in enumerate(groups)
+    ]
+
+
+def _splits(**splits: list[Clip]) -> Data:
+    return Data("mine", lambda root, split, context: splits[split], None, val={"split": "val"})
+
+
+def test_a_shot_on_both_sides_of_the_split_is_told_with_an_example():
+    told = _splits(train=_clips("a", "b", "c"), val=_clips("c", "b", "d", "d")).shared_group()
+    assert told.startswith("data mine: 2 of 3 shots or videos of the split 'val' are in 'train'")
+    assert "such as 'b'" in told and "Clip.group" in told and "\n" not in told
+    assert not _splits(train=_clips("a", "b"), val=_clips("c")).shared_group()
+    unnamed = _splits(train=_clips("", ""), val=_clips("", ""))
+    assert "such as '0'" in unnamed.shared_group(), "the same clips by their ids"
+    same = Data("mine", lambda *_: _clips("a"), None, val={"split": "train"})
+    assert not same.shared_group(), "somebody asked for that"
+
+
+def test_the_summary_tells_of_how_many_samples_there_are_labels():
+    clips = _clips("a", frames=3) + _clips("b", frames=7)[:1]
+    clips[1] = replace(clips[1], id="other")
+    layout = lambda root, split, context: clips  # noqa: E731
+    said = {t: Data("mine", layout, None, times=t).describe() for t in ("fixed", "any")}
+    assert said["fixed"].endswith("flow labels: all")
+    # of three frames one sample can be drawn, of seven there are 35
+    assert said["any"].endswith("flow labels: all clips, 51 % of the samples (times any)")
+    clips[0] = replace(clips[0], flow={})
+    assert (
+        "labels: 1 clips, 1.4 % of the samples" in Data("m", layout, None, times="any").describe()
+    )

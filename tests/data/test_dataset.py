@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from midframe.data.dataset import ClipDataset, collate
+from midframe.data.dataset import ClipDataset, collate, labelled_share
 from midframe.data.flow_files import FloFile
 from midframe.data.io import write_image
 from midframe.data.records import Box, Clip, Ticket
@@ -270,3 +270,42 @@ def test_clips_are_cheap_to_pickle(triplets):
     assert len(pickle.dumps(many)) / len(many) < 600
     assert pickle.loads(pickle.dumps(clips)) == clips
     assert isinstance(clips[0].flow[1][0], FloFile)
+
+
+@dataclass(frozen=True)
+class Still(Numbered):
+    """A flow field without motion."""
+
+    def read(self, box: Box | None = None) -> np.ndarray:
+        return super().read(box)[..., :2].astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("count", "inputs", "targets", "drawn"),
+    [
+        (3, (0, 2), (1,), 1),
+        (5, (0, 4), (1, 2, 3), 1),
+        (6, (1, 4), (2, 3), 2),
+        (4, (0, 3), (1, 2), 1),
+        (7, (0, 2, 4, 6), (3,), 1),
+        (8, (0, 2, 4, 6), (3,), 1),
+        (10, (0, 3, 6, 9), (4,), 1),
+        (10, (0, 3, 6, 9), (4, 5), 2),
+    ],
+)
+def test_the_share_of_samples_with_labels_is_the_one_that_is_drawn(count, inputs, targets, drawn):
+    flow = {target: (Still(0), Still(0)) for target in targets}
+    clip = _clip(count, inputs, targets, flow=flow)
+    context, tries = len(inputs) // 2, 600
+    share = labelled_share(clip, context, drawn)
+    dataset = ClipDataset([clip], context, times="any", targets=drawn, crop=8)
+    hits = sum(dataset[Ticket(epoch, 0)].flow is not None for epoch in range(tries))
+    assert 0 < share <= 1
+    assert hits / tries == pytest.approx(share, abs=4 * (share * (1 - share) / tries) ** 0.5)
+
+
+def test_without_labels_or_frames_enough_no_sample_has_any():
+    assert labelled_share(_clip(5, (0, 4), (2,)), 1, 1) == 0
+    flow = {1: (Still(0), Still(0))}
+    assert labelled_share(_clip(3, (0, 2), (1,), flow=flow), 1, 2) == 0
+    assert labelled_share(_clip(4, (0, 1, 2, 3), (), flow=flow), 2, 1) == 0

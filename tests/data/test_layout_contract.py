@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from midframe.paths import config_files
 
 SMALL = ["data.workers=0", "data.crop=16", "data.global_batch=2", "data.on_error=skip"]
 FEW = 4  # clips that are read
+REFUSED = "input frames and the model takes"
 MOST = 1000  # bytes of a pickled source: with more it would carry its picture along
 
 
@@ -63,7 +65,7 @@ def case(request, tmp_path_factory) -> Case:
 
 
 @pytest.fixture(scope="module")
-def data(case) -> Data:
+def filled(case) -> Case:
     """The data set with something in its folder."""
     if case.needs_folder:
         module = sys.modules[case.function.__module__]
@@ -71,14 +73,19 @@ def data(case) -> Data:
         if write is None:
             pytest.skip(f"write_example(root) in {module.__name__} would have it read")
         write(Path(case.node.root))
-    for context in (1, 2):
-        found = instantiate(case.node, context=context)
-        try:
-            found.clips(found.split)
-            break
-        except UserError:
-            if context == 2:
-                raise
+    return case
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["two frames", "four frames"])
+def data(filled, request) -> Data:
+    """The data set as models of two and of four frames read it, where it serves them."""
+    found = instantiate(filled.node, context=request.param)
+    try:
+        found.clips(found.split)
+    except UserError as error:
+        if "midframe.data" in filled.node.layout._target_ and REFUSED not in str(error):
+            raise
+        pytest.skip(str(error))  # a layout of one's own may say it in any words
     return found
 
 
@@ -134,14 +141,17 @@ def test_training_and_validation_share_no_shot(data):
     assert not groups[0] & groups[1]
 
 
-@pytest.mark.parametrize("context", [1, 2])
-def test_any_context_is_served_by_the_rules_or_refused(data, context):
-    try:
-        clips = data.layout(data.root, data.split, context)
-    except UserError:
-        assert context != data.context
-        return
-    check_clips(clips, context, data.name)
+def test_some_context_is_served_by_the_rules(filled):
+    served = 0
+    for context in (1, 2):
+        data = instantiate(filled.node, context=context)
+        try:
+            clips = data.layout(data.root, data.split, context)
+        except UserError:
+            continue
+        check_clips(clips, context, data.name)
+        served += 1
+    assert served
 
 
 def test_clips_are_small_hashable_and_the_same_every_time(data):
@@ -204,6 +214,9 @@ def test_labels_written_beside_it_are_found(data):
         for side, end in enumerate(clip.ends):
             flow = np.full((*clip.frames[0].size(), 2), end - target, np.float32)
             write_flow(label_path(data.root / "flow", clip, target, side), flow)
-    found = _anew(data).clips(data.split)
-    assert set(found[0].flow) == set(clip.targets)
-    assert found[0].flow[clip.targets[0]][1].read().max() == clip.ends[1] - clip.targets[0]
+    try:
+        found = _anew(data).clips(data.split)
+        assert set(found[0].flow) == set(clip.targets)
+        assert found[0].flow[clip.targets[0]][1].read().max() == clip.ends[1] - clip.targets[0]
+    finally:
+        shutil.rmtree(data.root / "flow")  # other tests read the same folder

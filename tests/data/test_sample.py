@@ -64,10 +64,15 @@ def test_clips_move_and_validation_is_as_hard_as_training(root):
 
 @needs_videos
 def test_four_input_frames_and_more_motion_are_there(root):
-    found = clips(root, "train", 2)
-    assert len(found) > 150
-    assert (found[0].inputs, found[0].targets, len(found[0].frames)) == ((0, 2, 4, 6), (3,), 7)
-    assert len(clips(root, "val", 2)) > 30
+    for split, count in (("train", 200), ("val", 50)):
+        found, pairs = clips(root, split, 2), clips(root, split, 1)
+        assert [c.id for c in found] == [c.id for c in pairs] and len(found) > count
+        for four, two in zip(found, pairs):
+            assert four.frames[four.targets[0]] == two.frames[1]
+            assert [four.frames[i] for i in four.ends] == [two.frames[0], two.frames[2]]
+        whole = clips(root, split, 2, ends="drop")
+        assert len(found) * 0.8 < len(whole) < len(found)
+        assert {(c.inputs, c.targets, len(c.frames)) for c in whole} == {((0, 2, 4, 6), (3,), 7)}
     assert len(clips(root, "train", 1, gap=8)) > 100
     assert len(clips(root, "train", 1, stride=2)) > 150
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -77,6 +78,9 @@ def test_layout_metric_and_yaml_of_ones_own_give_a_result(project):
     assert record["benchmark"] == "mine@2" and record["complete"]
     assert record["protocol"]["layout"] == "layout_of_a_test.folders"
     assert record["protocol"]["layout_options"] == {"suffix": "png"}
+    layout = (project / "layout_of_a_test.py").read_bytes()
+    assert record["projects"] == {str(project): None}
+    assert record["modules"] == {"layout_of_a_test": hashlib.sha256(layout).hexdigest()}
 
 
 def test_it_stands_beside_the_packages_own(project):
@@ -101,7 +105,7 @@ def test_it_stands_beside_the_packages_own(project):
         ("version", "name: other\n  version", "mine", "write mine or leave it out"),
         ("root: null", "rot: null", "mine", "benchmark mine has no key rot; its file holds"),
         (YAML[YAML.index("protocol") :], "", "mine", "benchmark mine has no protocol"),
-        ("suffix: png", "sufix: png", "mine", "'sufix'; its options are suffix"),
+        ("suffix: png", "sufix: png", "mine", "has no option sufix; known: suffix"),
         (".folders", ".folder", "mine", "'folder'"),
         ("layout_of_a_test.folders", "lay_out.folders", "mine", "No module named 'lay_out'"),
         ("scale: 100", "scales: 100", "mine", "metrics.worst: layout_of_a_test.worst is called"),

@@ -59,11 +59,12 @@ def test_the_start_says_what_is_trained_and_where(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module: Any = SimpleNamespace(model=torch.nn.Linear(1000, 2))
-    data: Any = SimpleNamespace(describe=lambda: "pictures")
+    data: Any = SimpleNamespace(describe=lambda: "pictures", shared_group=lambda: "one of both")
     values = {"world_size": 2, "precision": "bf16-mixed", "accelerator": SimpleNamespace()}
     print_start(config(), run, data, module, trainer(**values))
     shown = capsys.readouterr().out
-    assert "ifrnet_s, 2,002 parameters" in shown and "data    pictures" in shown
+    assert "ifrnet_s, 2,002 parameters" in shown
+    assert "data    pictures\nwarning: one of both\n" in shown
     assert "100 steps of 8 samples, lr 0.0001, seed 1" in shown
     assert "x 2, precision bf16-mixed" in shown and shown.endswith(f"run     {run.dir}\n")
     run.checkpoint, run.step = Path("last.ckpt"), 40
@@ -142,7 +143,7 @@ def test_commands_keep_what_changes_the_network(monkeypatch: pytest.MonkeyPatch)
     commands = [command for command, _ in next_commands(config(), Path("a b/best.ckpt"))]
     (evaluate,) = [c for c in commands if "evaluate.py" in c]
     assert evaluate.endswith("benchmark.root=DIR model.net.size=S +model.hints.scale_factor=0.5")
-    assert "weights='a b/best.ckpt'" in evaluate
+    assert "'weights=a b/best.ckpt'" in evaluate
     assert f"python train.py {' '.join(own)} trainer.max_steps=1000" in commands
     sample = config(data={"name": "sample"})
     monkeypatch.setattr(summary, "own_overrides", lambda: ["model=ifrnet", "data=sample"])

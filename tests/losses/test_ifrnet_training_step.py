@@ -1,6 +1,5 @@
 """A whole training step of IFRNet-S with the loss of conf/loss against the published code."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -33,11 +32,8 @@ def case(golden):
 
 
 @pytest.fixture
-def model(golden, case):
-    spec = importlib.util.spec_from_file_location("golden_fill", golden("fill.py"))
-    fill = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fill)
-    return fill.fill_(IFRNet("S"), **case[0]["weights"])
+def model(golden_fill, case):
+    return golden_fill.fill_(IFRNet("S"), **case[0]["weights"])
 
 
 @pytest.fixture

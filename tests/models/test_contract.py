@@ -12,11 +12,13 @@ from midframe.models.base import Interpolator
 from midframe.models.flow import FlowNetwork
 from midframe.models.inference import for_inference
 from midframe.models.zoo import describe
+from midframe.types import Prediction
 
 NAMES = list_models()
 ONE_OF_EACH_CLASS = set({describe(name)["target"]: name for name in reversed(NAMES)}.values())
 CORE_FIELDS = {"flow": "flow", "mask": "mask", "residual": "residual"}
 TUPLES = ("flows_coarse", "features", "frames_coarse")
+DRAWS = 8  # in which each ReLU is on at least once
 CLASS_SAYS = Interpolator.__annotations__.keys() - {"fixed_hints"}
 
 
@@ -202,18 +204,78 @@ def test_inputs_are_not_changed(model):
     assert torch.equal(x.t, t)
 
 
+def _problems_of_gradients(model: Interpolator) -> list[str]:
+    """Say whose gradient is not what the class says, once all parameters have moved a little.
+
+    What counts is the graph and not the initialisation: layers may start at zero, behind which
+    nothing gets a gradient to begin with, and a narrow layer's ReLUs may all be off. So who has got
+    none is looked at again with other signs. Frozen parameters stay and are not looked at.
+    """
+    size, idle = _multiple(model), model.idle
+    names = {name: p for name, p in model.train().named_parameters() if p.requires_grad}
+    unknown = idle - {name for name, _ in model.named_parameters()}
+    found = [f"{name} of `idle` is no parameter" for name in sorted(unknown)]
+    lost = names.keys() - idle
+    for attempt in range(DRAWS):
+        with torch.no_grad():
+            for parameter in names.values():
+                parameter.add_(1e-3 * torch.randn_like(parameter))
+                if attempt:
+                    parameter.mul_(torch.randint_like(parameter, 2) * 2 - 1)
+        x = _inputs(model, size, size)
+        x.frames.sub_(0.5 if attempt else 0)  # a slope below zero may see frames that overshoot
+        out = model(x)
+        heads = [out.frame.mean()] + [f.square().mean() for f in (*out.flows_coarse, *out.features)]
+        model.zero_grad()
+        sum(heads).backward()
+        grads = {name: p.grad for name, p in names.items() if p.grad is not None}
+        for name in sorted(names.keys() - grads.keys() - lost):
+            found.append(f"{name} is not in the graph, which several devices need; freeze it")
+        for name in sorted(name for name, grad in grads.items() if not grad.isfinite().all()):
+            found.append(f"{name} gets a gradient that is not finite")
+        reached = {name for name, grad in grads.items() if grad.any()}
+        for name in sorted(reached & idle):
+            found.append(f"{name} is named in `idle` but gets a gradient")
+        lost -= reached
+        if found or not lost:
+            break
+    told = "gets no gradient; name it in `idle` if that is meant"
+    return found + [f"{name} {told}" for name in names if name in lost]
+
+
 def test_every_parameter_gets_a_finite_gradient(trainable):
-    size = _multiple(trainable)
-    trainable.train()
-    out = trainable(_inputs(trainable, size, size))
-    heads = [out.frame.mean()] + [f.square().mean() for f in (*out.flows_coarse, *out.features)]
-    sum(heads).backward()
-    idle = trainable.idle
-    assert idle <= {name for name, _ in trainable.named_parameters()}
-    for name, parameter in trainable.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert bool(parameter.grad.any()) == (name not in idle), name
+    assert _problems_of_gradients(trainable) == []
+
+
+class _ZeroHead(Interpolator):
+    """Starts at the average of the frames: its last layer is zero."""
+
+    def __init__(self, uses: bool = True) -> None:
+        super().__init__()
+        self.encoder, self.head = torch.nn.Conv2d(6, 4, 3, padding=1), torch.nn.Conv2d(4, 3, 1)
+        self.lost = torch.nn.Parameter(torch.ones(1))
+        self.uses = uses
+        torch.nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Inputs, **hints: object) -> Prediction:
+        seen = self.encoder(torch.cat(x.pair, 1))
+        out = self.head(seen if self.uses else seen.detach()) * self.lost
+        return Prediction((x.frames.mean(1) + out)[:, None].expand(-1, x.t.shape[1], -1, -1, -1))
+
+
+def test_a_head_that_starts_at_zero_keeps_the_contract():
+    assert _problems_of_gradients(_ZeroHead()) == []
+
+
+def test_what_gets_no_gradient_is_named(monkeypatch):
+    told = "gets no gradient; name it in `idle` if that is meant"
+    lost = ["encoder.weight", "encoder.bias"]
+    assert _problems_of_gradients(_ZeroHead(False)) == [f"{name} {told}" for name in lost]
+    monkeypatch.setattr(_ZeroHead, "idle", frozenset({"head.bias", "tail"}))
+    assert _problems_of_gradients(_ZeroHead()) == [
+        "tail of `idle` is no parameter",
+        "head.bias is named in `idle` but gets a gradient",
+    ]
 
 
 @pytest.mark.timeout(120)

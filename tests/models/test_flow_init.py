@@ -21,5 +21,5 @@ def test_pwcnet_sees_where_frames_match_and_starts_at_no_motion() -> None:
         volume = correlation(features, features).mean((0, 2, 3))
         assert float(volume[40] / volume.sum()) > 2 / 81  # of no displacement among 81
         assert 0.1 < float(features.std()) < 3
-    with pytest.raises(UserError, match="init is"):
+    with pytest.raises(UserError, match="PWC-Net has init default and he"):
         create_model("pwcnet", init="zeros")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 
 import numpy as np
@@ -17,11 +16,8 @@ PARAMETERS = {"pwcnet": 9374274, "liteflownet": 5381969}
 
 
 @pytest.fixture(scope="module")
-def filled(golden):
+def filled(golden, golden_fill):
     """Return a state dict by the weights recipe of the reference data."""
-    spec = importlib.util.spec_from_file_location("golden_fill", golden("fill.py"))
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
 
     def build(name: str):
         with np.load(golden(f"flow/{FILES[name]}.npz")) as arrays:
@@ -31,7 +27,7 @@ def filled(golden):
             return next(g for p, g in weights["gains_first_matching_prefix"] if key.startswith(p))
 
         like = create_flow(name).state_dict()
-        return {k: recipe.filled(k, v, weights["salt"], gain(k)) for k, v in like.items()}
+        return {k: golden_fill.filled(k, v, weights["salt"], gain(k)) for k, v in like.items()}
 
     return build
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 
 import cv2
@@ -16,19 +15,6 @@ from midframe.models.base import Pad
 MODELS = {"ifrnet_s": "IFRNet_S", "ifrnet": "IFRNet", "ifrnet_l": "IFRNet_L"}
 CASES = ("t050", "t025", "demo8x", "snufilm", "middlebury_like")
 TOLERANCE = 1e-4
-
-
-@pytest.fixture(scope="module")
-def filled(golden):
-    """Build a model with the weights recipe of the reference data."""
-    spec = importlib.util.spec_from_file_location("golden_fill", golden("fill.py"))
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
-
-    def build(name: str, salt: int = 0, gain: float = 1.25):
-        return recipe.fill_(create_model(name), salt, gain)
-
-    return build
 
 
 def _tensor(image: np.ndarray) -> torch.Tensor:
@@ -83,7 +69,7 @@ def test_state_dict_has_exactly_the_official_keys_and_shapes(golden, name):
 
 def test_times_in_one_call_equal_single_calls(golden, filled):
     _, expected = _case(golden, "ifrnet_s", "demo8x")
-    model = filled("ifrnet_s", gain=1.2)
+    model = filled("ifrnet_s", 0, 1.2)
     frames = torch.stack((_tensor(expected["frame0"]), _tensor(expected["frame1"])))[None]
     for k in range(7):
         out = model.interpolate(Inputs(frames, torch.tensor([[(k + 1) / 8]])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -20,19 +19,6 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 MODELS = {"upr": "upr_base", "upr_large": "upr_large", "upr_llarge": "upr_llarge"}
 CASES = ("vimeo_t050", "vimeo_t025", "demo", "snufilm", "x4k")
 TOLERANCE = 1e-4
-
-
-@pytest.fixture(scope="module")
-def filled(golden):
-    """Build a model with the weights recipe of the reference data."""
-    spec = importlib.util.spec_from_file_location("golden_fill", golden("fill.py"))
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
-
-    def build(name: str, salt: int = 0, gain: float = 1.5):
-        return recipe.fill_(create_model(name), salt, gain)
-
-    return build
 
 
 def _rgb(pictures: np.ndarray) -> torch.Tensor:
@@ -101,7 +87,7 @@ def recipe():
 
 def test_loss_and_gradients_of_a_training_step(step, filled, recipe):
     facts, data, batch = step
-    model, loss = filled("upr"), instantiate(recipe.loss)
+    model, loss = filled("upr", 0, 1.5), instantiate(recipe.loss)
     pred = model(batch.inputs)
     out = loss(pred, batch, model)
     out.total.backward()
@@ -122,7 +108,7 @@ def test_loss_and_gradients_of_a_training_step(step, filled, recipe):
 
 def test_the_losses_of_published_optimizer_steps(step, filled, recipe):
     facts, _, batch = step
-    model, loss = filled("upr"), instantiate(recipe.loss)
+    model, loss = filled("upr", 0, 1.5), instantiate(recipe.loss)
     optimizer = instantiate(recipe.optimizer.build)(model.parameters())
     assert optimizer.defaults["weight_decay"] == 1e-4
     for expected in facts["optimiser_steps"]["steps"]:

@@ -69,5 +69,5 @@ def test_he_sees_where_frames_match_and_starts_at_no_motion() -> None:
         share = float(volume[24] / volume.sum())  # of no displacement among 49
         assert share > 2 / 49
         assert 0.1 < float(one[level].detach().std()) < 3
-    with pytest.raises(UserError, match="init is"):
+    with pytest.raises(UserError, match="LiteFlowNet has init default and he"):
         create_model("liteflownet", init="zeros")

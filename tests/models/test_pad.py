@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,9 +53,13 @@ def test_modes_fill_with_what_they_say():
         assert out[0, 0, 0].tolist() == [1, 2, 3, *values]
 
 
-def test_reflection_by_more_than_the_frame_says_what_to_do():
-    with pytest.raises(ValueError, match="replicate"):
-        Pad(64, "reflect").apply(torch.rand(1, 3, 8, 8))
+@given(st.sampled_from(["after", "both"]), st.integers(1, 40), st.integers(1, 40))
+def test_reflection_goes_on_beyond_the_frame_as_numpys(side, height, width):
+    pad = Pad(32, "reflect", side)
+    x = torch.rand(1, 2, height, width)
+    left, right, top, bottom = pad.amounts(height, width)
+    expected = np.pad(x.numpy(), ((0, 0), (0, 0), (top, bottom), (left, right)), "reflect")
+    assert np.array_equal(pad.apply(x).numpy(), expected)
 
 
 def test_published_snufilm_padding_of_ifrnet():

@@ -7,7 +7,6 @@ float64 version is recorded; ours in float64 is as far from it, to nine digits.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 
@@ -59,19 +58,16 @@ def published(key: str, form: str) -> str:
 class Case:
     """Arrays of one reference file as tensors, and the model with its weights."""
 
-    def __init__(self, golden, name: str) -> None:
+    def __init__(self, golden, fill, name: str) -> None:
         with np.load(golden(f"softsplat/{name}.npz")) as arrays:
             self.arrays = {key: arrays[key] for key in arrays.files}
-        spec = importlib.util.spec_from_file_location("golden_fill", golden("fill.py"))
-        recipe = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(recipe)
         kind, options, (_, alpha) = FORMS[name]
         self.model = kind(**options)
         gains, salt = json.loads(str(self.arrays["gains"])), int(self.arrays["salt"])
 
         def value(key, like):
             prefix = max((p for p in gains if key.startswith(p)), key=len)
-            return recipe.filled(key, like, salt, gains[prefix])
+            return fill.filled(key, like, salt, gains[prefix])
 
         own = self.model.state_dict().items()
         state = {key: value(key, like) for key, like in ((published(k, name), v) for k, v in own)}
@@ -123,8 +119,8 @@ def test_weights_load_under_the_published_keys(golden, name):
 
 
 @pytest.fixture(scope="module")
-def official(golden):
-    return Case(golden, "official")
+def official(golden, golden_fill):
+    return Case(golden, golden_fill, "official")
 
 
 def _official_inputs(case: Case) -> Inputs:
@@ -171,12 +167,12 @@ def test_official_gradients_are_the_published_ones(official):
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_full_reproduction_is_the_published_one(golden, name):
-    case = Case(golden, name)
+def test_full_reproduction_is_the_published_one(golden, golden_fill, name):
+    case = Case(golden, golden_fill, name)
     x = Inputs(case["x"].transpose(1, 2), case["t"][None])
     with torch.no_grad():
         assert_near(case.model.eval()(x).frame[:, 0], case["out_eval"])
-        assert_near(case.model._flow(*x.pair), case["flow"])
+        assert_near(case.model.flow_predictor.estimate_both(*x.pair), case["flow"])
     out = case.model.train()(x)
     assert_near(out.frame[:, 0], case["out_train"])
     loss = (out.frame[:, 0] - case["target"]).abs().mean()
@@ -185,8 +181,8 @@ def test_full_reproduction_is_the_published_one(golden, name):
     assert max(case.differences().values()) < 5e-3
 
 
-def test_personal_reproduction_is_the_published_one(golden):
-    case = Case(golden, "personal")
+def test_personal_reproduction_is_the_published_one(golden, golden_fill):
+    case = Case(golden, golden_fill, "personal")
     x = Inputs(torch.stack((case["one"], case["two"]), 1), torch.tensor([[0.5]]))
     out = case.model(x)
     assert_near(out.frame[:, 0], case["out"])

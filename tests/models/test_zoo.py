@@ -95,7 +95,7 @@ def test_a_name_and_a_net_are_a_model(project):
 def test_what_a_yaml_says_about_context_and_times_does_not_count(project):
     project(
         "tiny",
-        "net: {_target_: tiny_of_a_test.Tiny, start: 7}\n"
+        "name: tiny\nnet: {_target_: tiny_of_a_test.Tiny, start: 7}\n"
         "info: {context: 2, times: half, paper: mine}\n",
     )
     facts = midframe.describe("tiny")
@@ -104,7 +104,7 @@ def test_what_a_yaml_says_about_context_and_times_does_not_count(project):
 
 
 def test_hints_of_a_yaml_are_some_that_forward_names(project):
-    net = "net: {_target_: tiny_of_a_test.%s}\nhints: {%s}\n"
+    net = "name: tiny\nnet: {_target_: tiny_of_a_test.%s}\nhints: {%s}\n"
     project("tiny", net % ("Tiny", "gain: 0.0"))
     x = midframe.Inputs(torch.rand(1, 2, 3, 8, 8), torch.tensor([[0.5]]))
     assert (midframe.create_model("tiny").interpolate(x).frame == 0).all()
@@ -121,10 +121,15 @@ def test_hints_of_a_yaml_are_some_that_forward_names(project):
     ("text", "words"),
     [
         ("net: {}", "net._target_"),
-        ("[1, 2]", "net._target_"),
+        ("[1, 2]", "tiny.yaml must hold `key: value` lines"),
+        (
+            "net: {_target_: tiny_of_a_test.Tiny}",
+            r"tiny.yaml must say `name: tiny`, as the file is",
+        ),
+        ("name: tidy\nnet: {_target_: a.B}", "must say `name: tiny`, .*not `name: tidy`"),
         ("name: {", "tiny.yaml is no yaml"),
-        ("net: {_target_: tiny_of_a_test.Tony}", "no Tony; did you mean Tiny"),
-        ("net: {_target_: tiny_of_a_test}", "tiny_of_a_test"),
+        ("name: tiny\nnet: {_target_: tiny_of_a_test.Tony}", "no Tony; did you mean Tiny"),
+        ("name: tiny\nnet: {_target_: tiny_of_a_test}", "tiny_of_a_test"),
     ],
 )
 def test_a_broken_yaml_is_told_to_who_asks_for_it_only(project, text, words):

@@ -14,17 +14,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
 import midframe.metrics
-from midframe.data.records import Layout
+from midframe.data.records import LAYOUT_ARGUMENTS, Layout
 from midframe.errors import UserError
 from midframe.models.base import Pad
+from midframe.nodes import check_options
 from midframe.paths import projects
 
-Reduction = Literal["images", "subsets"]
+Reduction = Literal["images", "subsets", "sequences"]
 Quantisation = Literal["none", "uint8"]
 
 
@@ -114,7 +115,9 @@ class Protocol:
         hints: options of every call of the model; they win over its own choice for the family,
             and what the user writes for the model (``model.hints``) wins over them.
         quantisation: "uint8" rounds the prediction to grey levels before every metric.
-        reduction: the overall mean is taken over "images", or over the means of "subsets".
+        reduction: the overall mean is taken over "images", or over the means of "subsets". With
+            "sequences" every mean, that of a subset as well, is one over the means of sequences:
+            the groups of the layout's clips.
         published: rows of papers by this protocol.
         note: what else there is to know.
     """
@@ -150,7 +153,7 @@ class Protocol:
             for subset, count in self.expected.items():
                 _whole(f"expected.{subset}", count, least=0)
             _one_of("quantisation", self.quantisation, ("none", "uint8"))
-            _one_of("reduction", self.reduction, ("images", "subsets"))
+            _one_of("reduction", self.reduction, get_args(Reduction))
         except UserError as error:
             raise UserError(self._at(str(error))) from error
         object.__setattr__(self, "family", self.family or self.name)  # frozen for others
@@ -194,15 +197,7 @@ class Protocol:
             raise UserError(f"benchmark {self.name}: layout {error}") from error
         if not callable(function):
             raise UserError(f"{where} is no function layout(root, split, context)")
-        signature = inspect.signature(function)
-        try:
-            signature.bind(None, "", self.context, **self.layout_options)
-        except TypeError as error:
-            own = [n for n, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY]
-            has = f"its options are {', '.join(own) or 'none'}"
-            raise UserError(
-                f"{where} is called with (root, split, context): {error}; {has}"
-            ) from error
+        check_options(function, self.layout_options, where, given=LAYOUT_ARGUMENTS)
         return functools.partial(function, **self.layout_options)
 
 

@@ -54,12 +54,20 @@ def summary(outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, Any]:
             }
             for s in protocol.subsets
         },
+        **_sequences(outcome),
         "seconds_per_image": _finite({"median": outcome.median_seconds()})["median"],
         "reused_images": outcome.reused,
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **facts,
         "protocol": protocol.describe(),
     }
+
+
+def _sequences(outcome: Outcome) -> dict[str, Any]:
+    """Return the means of every sequence where these are what is averaged."""
+    if outcome.protocol.reduction != "sequences":
+        return {}
+    return {"sequences": {name: _finite(means) for name, means in outcome.sequences().items()}}
 
 
 def to_csv(outcome: Outcome) -> str:
@@ -127,7 +135,8 @@ def _result_rows(outcome: Outcome, model: str) -> list[list[str]]:
             title = f"{model}, {subset} ({outcome.count(subset)} images)"
             rows.append([title, *_cells(outcome.means(subset), protocol.metrics)])
     mark = "" if outcome.complete else ", incomplete"
-    title = f"{model}, mean of {len(outcome.rows)}{mark}"
+    parts = f" in {len(outcome.sequences())} sequences" if protocol.reduction == "sequences" else ""
+    title = f"{model}, mean of {len(outcome.rows)}{parts}{mark}"
     rows.append([title, *_cells(outcome.means(), protocol.metrics)])
     return rows
 

@@ -40,6 +40,7 @@ class Outcome:
         problems: what is missing or went wrong, one line each; a result with any is incomplete.
         reused: how many rows come from an earlier, interrupted run.
         sizes: how many of the measured images have each size (height, width).
+        groups: by the key of each row, the video or shot that it is of.
     """
 
     protocol: Protocol
@@ -47,6 +48,7 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     reused: int = 0
     sizes: Counter[Size] = field(default_factory=Counter)
+    groups: dict[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -62,8 +64,19 @@ class Outcome:
         if subset is None and self.protocol.reduction == "subsets":
             parts = {s: self.means(s) for s in self.protocol.subsets if self.count(s)}
             return PerImage(parts).means()
+        if self.protocol.reduction == "sequences":
+            return PerImage(self.sequences(subset)).means()
         rows = [r for r in self.rows if subset in (None, r.subset)]
         return PerImage({r.key: r.values for r in rows}).means()
+
+    def sequences(self, subset: str | None = None) -> dict[str, dict[str, float]]:
+        """Return the means of each sequence of a subset, or of all, as subset/sequence."""
+        found: dict[str, PerImage] = {}
+        for row in self.rows:
+            if subset in (None, row.subset):
+                name = f"{row.subset}/{self.groups.get(row.key) or row.id}"
+                found.setdefault(name, PerImage()).add(row.key, row.values)
+        return {name: rows.means() for name, rows in found.items()}
 
     def median_seconds(self) -> float:
         """Return the median time of one prediction."""
@@ -177,6 +190,7 @@ def run(
             outcome.rows += done
             outcome.reused += len(done)
             outcome.sizes[size] += len(done)
+            outcome.groups.update((row.key, clip.group) for row in done)
             continue
         try:
             batch = collate([ClipDataset([clip], protocol.context)[0]], protocol.name)
@@ -186,6 +200,7 @@ def run(
         batch = batch.to(device).float()
         rows = _measure(predict, protocol, subset, batch, images)
         outcome.rows += rows
+        outcome.groups.update((row.key, clip.group) for row in rows)
         height, width = batch.inputs.frames.shape[-2:]
         outcome.sizes[height, width] += len(rows)
         if journal is not None:
@@ -205,10 +220,10 @@ def _clips(protocol: Protocol, root: Path | None, subset: str) -> PartialClips:
     layout = protocol.find_layout()
     try:
         found = layout(root, subset, protocol.context)
-        clips = PartialClips(found, getattr(found, "missing", 0))
-        check_clips(clips, protocol.context, protocol.name)
+        check_clips(found, protocol.context, protocol.name, every=True)
     except UserError as error:
         raise UserError(_in_words_of(protocol, str(error))) from error
+    clips = PartialClips(found, getattr(found, "missing", 0))
     for clip in clips:
         if not clip.targets:
             raise UserError(f"benchmark {protocol.id}: clip {clip.id} has no frame to predict")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from math import comb
 from typing import Literal
 
 import numpy as np
@@ -148,15 +149,9 @@ def _any_times(
     if context == 1 and count >= targets + 2:
         drawn = [int(i) for i in np.sort(rng.choice(count, targets + 2, replace=False))]
         return (drawn[0], drawn[-1]), tuple(drawn[1:-1])
-    gaps = 2 * context - 1
-    # all evenly spaced inputs with room for the targets in a gap
-    options = [
-        (start, step)
-        for step in range(targets + 1, (count - 1) // gaps + 1)
-        for start in range(count - gaps * step)
-    ]
+    options = _spacings(count, context, targets)
     if not options:
-        least = targets + 2 if context == 1 else gaps * (targets + 1) + 1
+        least = targets + 2 if context == 1 else (2 * context - 1) * (targets + 1) + 1
         raise UserError(
             f"clip {clip.id} has {count} frames, but {2 * context} inputs and {targets} target(s) "
             f"at any time take {least}; use data.times=fixed, fewer data.targets or another layout"
@@ -165,6 +160,32 @@ def _any_times(
     inputs = tuple(start + i * step for i in range(2 * context))
     between = inputs[context - 1] + 1 + np.sort(rng.choice(step - 1, targets, replace=False))
     return inputs, tuple(int(i) for i in between)
+
+
+def _spacings(count: int, context: int, targets: int) -> list[tuple[int, int]]:
+    """Return (start, step) of all evenly spaced inputs with room for the targets in a gap."""
+    gaps = 2 * context - 1
+    return [
+        (start, step)
+        for step in range(targets + 1, (count - 1) // gaps + 1)
+        for start in range(count - gaps * step)
+    ]
+
+
+def labelled_share(clip: Clip, context: int, targets: int) -> float:
+    """Return which part of a clip's samples has flow labels where ``times="any"`` draws them.
+
+    Labels are of flow to the clip's own inputs, so samples between other frames have none.
+    """
+    start, end = clip.ends
+    inside = sum(start < target < end for target in clip.flow)
+    if context == 1:
+        ways = comb(len(clip.frames), targets + 2)
+        return comb(inside, targets) / ways if ways else 0.0
+    step, options = end - start, _spacings(len(clip.frames), context, targets)
+    if (start - (context - 1) * step, step) not in options:
+        return 0.0
+    return comb(inside, targets) / comb(step - 1, targets) / len(options)
 
 
 def _labels(

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from midframe.cores import usable_cores
 from midframe.data.allocator import keep_freed_memory
-from midframe.data.dataset import ClipDataset, collate
+from midframe.data.dataset import ClipDataset, collate, labelled_share
 from midframe.data.labels import attach, layout_options, tell_lacking
 from midframe.data.records import Clip, Layout, Sample, Ticket, check_clips
 from midframe.data.sampler import EvalSampler, StepSampler
@@ -117,10 +117,10 @@ class Data:
                 found = open_packed(self.root, split, self.context)
             else:
                 found = self.layout(self.root, split, self.context)
-            if not found:
+            check_clips(found, self.context, self.name)
+            if not len(found):
                 where = "" if self.root is None else f" of {self.root}"
                 raise UserError(f"data {self.name}: the split '{split}'{where} has no clip")
-            check_clips(found, self.context, self.name)
             options = layout_options(self.layout)
             found = attach(found, self.labels, self.root, split, options)
             if split == self.split:
@@ -223,16 +223,44 @@ class Data:
     def describe(self) -> str:
         """Return one line about what is read."""
         train, val = self.clips(self.split), self.clips(self.val.split)
-        groups = len({clip.group or clip.id for clip in train})
-        labelled = sum(1 for clip in train if clip.flow)
-        found = "all" if labelled == len(train) else labelled
         return (
-            f"{self.name}: {len(train)} training clips of {groups} shots or videos, "
+            f"{self.name}: {len(train)} training clips of {len(self._groups[0])} shots or videos, "
             f"{min(len(val), self.val.limit or len(val))} of {len(val)} validation clips; "
             f"{2 * self.context} input frames, times {self.times}, crop {self.crop}, "
             f"global batch {self.global_batch}, {worker_count(self.workers)} workers, "
-            f"flow labels: {found or 'none'}"
+            f"flow labels: {self._labelled()}"
         )
+
+    def shared_group(self) -> str:
+        """Return one line about shots that are both trained and validated on, "" for none."""
+        shared = self._groups[0] & self._groups[1]
+        if not shared or self.split == self.val.split:  # the latter is asked for
+            return ""
+        return (
+            f"data {self.name}: {len(shared)} of {len(self._groups[1])} shots or videos of the "
+            f"split '{self.val.split}' are in '{self.split}' too, such as {min(shared)!r}; "
+            "validation then tells little of other videos: keep each on one side (Clip.group)"
+        )
+
+    @cached_property
+    def _groups(self) -> tuple[set[str], set[str]]:
+        """The shots or videos of both splits; a clip of no group is one of its own."""
+        splits = (self.clips(self.split), self.clips(self.val.split))
+        train, val = ({clip.group or clip.id for clip in clips} for clips in splits)
+        return train, val
+
+    def _labelled(self) -> str:
+        """Say how many clips have flow labels and, where times are drawn, how many samples."""
+        train = self.clips(self.split)
+        labelled = sum(1 for clip in train if clip.flow)
+        if not labelled:
+            return "none"
+        said = "all" if labelled == len(train) else str(labelled)
+        if self.times != "any":
+            return said
+        share = sum(labelled_share(c, self.context, self.targets or 1) for c in train) / len(train)
+        percent = "100" if share == 1 else f"{min(100 * share, 99.9):.2g}"
+        return f"{said} clips, {percent} % of the samples (times any)"
 
 
 def worker_count(workers: int | Literal["auto"], world: int = 1) -> int:

@@ -82,11 +82,14 @@ def time_of(index: int, inputs: Sequence[int]) -> float:
     return (index - start) / (end - start)
 
 
+LAYOUT_ARGUMENTS = ("root", "split", "context")  # what every layout function begins with
+
+
 class Layout(Protocol):
     """A data layout whose own options are bound: what `midframe.data.module.Data` calls.
 
-    Attributes of a layout module: ``layout(root, split, context, *, option=...)``, and where its
-    tests shall write a small folder of that form, ``write_example(root) -> Path``.
+    It is a function of any name in any module, ``f(root, split, context, *, option=...)``. The
+    module has ``write_example(root) -> Path`` where tests shall write a small folder of its form.
     """
 
     def __call__(self, root: Path | None, split: str, context: int, /) -> Sequence[Clip]:
@@ -116,8 +119,8 @@ def is_lazy(clips: Sequence[Clip]) -> bool:
     return not isinstance(clips, (list, tuple))
 
 
-def check_clips(clips: Sequence[Clip], context: int, name: str) -> None:
-    """Raise `UserError` naming the first clip that breaks the rules of `Clip`.
+def check_clips(clips: Sequence[Clip], context: int, name: str, *, every: bool = False) -> None:
+    """Raise `UserError` for what are no clips, or naming the first that breaks the rules of `Clip`.
 
     Equal ids would count once in validation and share their labels, inputs out of order would
     train at wrong times. Of a lazy sequence the first and the last clip are looked at.
@@ -126,14 +129,27 @@ def check_clips(clips: Sequence[Clip], context: int, name: str) -> None:
         clips: of one split, as a layout returns them.
         context: frames on each side of the gap that were asked for.
         name: of the data set.
+        every: look at all clips of a lazy sequence as well.
     """
-    looked_at = (clips[0], clips[-1]) if is_lazy(clips) and len(clips) > 1 else clips
+    if not (hasattr(clips, "__len__") and hasattr(clips, "__getitem__")):
+        mend = "does it end without a return?" if clips is None else "let it return list(...)"
+        raise UserError(
+            f"data {name}: its layout returned {_kind(clips)} and not a list of clips; {mend}"
+        )
+    ends_only = is_lazy(clips) and len(clips) > 1 and not every
+    looked_at = (clips[0], clips[-1]) if ends_only else clips
     seen: set[str] = set()
     for clip in looked_at:
+        if not isinstance(clip, Clip):
+            raise UserError(f"data {name}: its layout returned {_kind(clip)} among its clips")
         problem = "two clips have this id" if clip.id in seen else _problem(clip, context)
         if problem:
             raise UserError(f"data {name}, clip {clip.id!r}: {problem}")
         seen.add(clip.id)
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _problem(clip: Clip, context: int) -> str:

@@ -1,4 +1,4 @@
-"""Shots of videos as shards on disk, and the clips cut from them."""
+"""Shots of videos as shards on disk."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import combinations, groupby
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
+from midframe.data.cutting import Shot
 from midframe.data.io import ImageFile
-from midframe.data.records import Clip
 from midframe.data.shards import (
     INDEX,
     VERSION,
@@ -32,29 +32,6 @@ from midframe.video.scenes import SceneRule, Step, scan
 
 _log = logging.getLogger(__name__)
 _ENDS = 1 << 16  # bytes at both ends of a file that tell it from another one
-_GUARD = 8  # frames between training and validation where both come from one shot
-
-
-@dataclass(frozen=True)
-class Shot:
-    """Frames of one shot without repeats.
-
-    Attributes:
-        name: unique in the data set, such as "bikes/02".
-        frames: in time order.
-        index: of each frame in the video.
-        motion: of each frame since the one before it, see `midframe.video.scenes.Step`.
-    """
-
-    name: str
-    frames: tuple[ShardFrame, ...]
-    index: tuple[int, ...]
-    motion: tuple[float, ...]
-
-    def part(self, start: int, stop: int, name: str) -> Shot:
-        """Return the frames from ``start`` to before ``stop`` as a shot of its own."""
-        one = slice(start, stop)
-        return Shot(name, self.frames[one], self.index[one], self.motion[one])
 
 
 @dataclass(frozen=True)
@@ -90,127 +67,6 @@ def frame_folder(name: str, paths: Sequence[Path], max_side: int | None = None) 
         return (reduce_to(ImageFile(str(path)).read(), max_side) for path in paths)
 
     return Footage(name, tuple(paths), images, lambda: len(paths))
-
-
-@dataclass(frozen=True)
-class Cutting:
-    """How clips are cut from shots.
-
-    Attributes:
-        gap: frames from one input to the next; those in between are targets.
-        stride: every how many-th frame of the video is used.
-        step: frames from the beginning of a clip to that of the next.
-        motion: clips are dropped as still where the busiest block changes by less than this many
-            grey levels over the gap.
-    """
-
-    gap: int = 2
-    stride: int = 1
-    step: int = 1
-    motion: float = 12.0
-
-    def __post_init__(self) -> None:
-        if self.gap < 2 or self.stride < 1 or self.step < 1:
-            raise UserError(
-                f"data.layout.gap={self.gap}, data.layout.stride={self.stride}, "
-                f"data.layout.step={self.step}: gap is at least 2, the others at least 1"
-            )
-
-
-def cut_clips(shot: Shot, context: int, how: Cutting) -> list[Clip]:
-    """Return the moving clips of a shot: 2 * ``context`` inputs and the frames between."""
-    inputs = tuple(i * how.gap for i in range(2 * context))
-    targets = tuple(range(inputs[context - 1] + 1, inputs[context]))
-    first, last = (inputs[i] * how.stride for i in (context - 1, context))
-    reach = inputs[-1] * how.stride
-    moved = np.concatenate([[0.0], np.cumsum(shot.motion, dtype=np.float64)])
-    clips = []
-    for start in range(0, len(shot.frames) - reach, how.step):
-        if moved[start + last + 1] - moved[start + first + 1] < how.motion:
-            continue
-        frames = shot.frames[start : start + reach + 1 : how.stride]
-        name = f"{shot.name}/{shot.index[start]:06d}"
-        clips.append(Clip(name, frames, inputs, targets, group=shot.name))
-    return clips
-
-
-def hold_out(shots: Sequence[Shot], share: float, how: Cutting) -> tuple[list[Shot], list[Shot]]:
-    """Share the shots of one video between training and validation, always in the same way.
-
-    Whole shots are held out: those whose share of the moving triplets comes closest to ``share``
-    and whose motion is most like that of the whole video. Where one shot has them all, its last
-    part is held out as a shot of its own, and the frames just before it belong to neither.
-
-    The same frames are held out whatever the cutting, so that a model that has learnt from clips
-    of one gap is not validated at another gap on frames it knows. Only where that is far from
-    ``share`` of the clips that are asked for (in a calm video, or with a large gap), these clips
-    decide instead of the triplets.
-
-    Args:
-        shots: of one video.
-        share: of the clips that is held out.
-        how: the clips are cut, here always for two input frames: all models have the same split.
-
-    Returns:
-        The shots of training and of validation; one side is empty where nothing can be shared.
-    """
-    sides: tuple[list[Shot], list[Shot]] = ([], [])
-    for rule in (Cutting(), how):
-        sides = _share(shots, share, rule, least=how.gap * how.stride + 1)
-        train, val = (sum(len(cut_clips(shot, 1, how)) for shot in side) for side in sides)
-        if train and share / 2 <= val / (train + val) <= 2 * share:
-            break
-    return sides
-
-
-def _share(
-    shots: Sequence[Shot], share: float, how: Cutting, least: int
-) -> tuple[list[Shot], list[Shot]]:
-    weights = [len(cut_clips(shot, 1, how)) for shot in shots]
-    motions = [float(np.mean(shot.motion[1:] or [0.0])) for shot in shots]
-    total = sum(weights)
-    useful = [i for i, weight in enumerate(weights) if weight]
-    if total == 0 or share <= 0:
-        return list(shots), []
-    if len(useful) == 1:
-        train, val = _tail(shots[useful[0]], share, how, least)
-        return [*(s for i, s in enumerate(shots) if i != useful[0]), train], [val]
-    most = len(useful) - 1 if len(useful) <= 12 else 1
-    sets = [c for n in range(1, most + 1) for c in combinations(useful, n)]
-    if len(useful) > 12:  # too many subsets: take shots in a fixed shuffled order
-        order = sorted(useful, key=lambda i: hash_share(shots[i].name))
-        sets = [tuple(order[:n]) for n in range(1, len(order))]
-
-    def unlike(chosen: tuple[int, ...]) -> tuple[float, int]:
-        count = sum(weights[i] for i in chosen)
-        motion = sum(weights[i] * motions[i] for i in chosen) / count
-        typical = sum(w * m for w, m in zip(weights, motions)) / total
-        return abs(count / total - share) + 0.1 * abs(np.log(motion / typical)), len(chosen)
-
-    best = min(sets, key=unlike)
-    return (
-        [s for i, s in enumerate(shots) if i not in best],
-        [s for i, s in enumerate(shots) if i in best],
-    )
-
-
-def _tail(shot: Shot, share: float, how: Cutting, least: int) -> tuple[Shot, Shot]:
-    """Cut a shot in two with a guard between; each part has ``least`` frames where there are."""
-    count = len(shot.frames)
-    guard = min(_GUARD, count // 8)
-    moving = {clip.frames[0] for clip in cut_clips(shot, 1, how)}
-    starts = [i for i, frame in enumerate(shot.frames) if frame in moving]
-    at = starts[min(len(starts) - 1, int(len(starts) * (1 - share)))]
-    at = min(max(at, least + guard), max(count - least, 0))
-    return (
-        shot.part(0, max(at - guard, 0), f"{shot.name}-first"),
-        shot.part(at, count, f"{shot.name}-last"),
-    )
-
-
-def hash_share(name: str) -> float:
-    """Return a number in [0, 1) that follows from the name alone."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 
 def load_or_cut(

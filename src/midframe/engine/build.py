@@ -14,6 +14,7 @@ from midframe.data.module import Data
 from midframe.engine.enrich import Enrichers
 from midframe.engine.loggers import MetricsCsv
 from midframe.engine.module import VFIModule
+from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.models.inference import has_bf16_units
 from midframe.models.weights import chosen_weights
@@ -35,8 +36,14 @@ _FOLLOWING = ("enable_checkpointing", "enable_progress_bar", "callbacks", "logge
 def build_data(cfg: DictConfig) -> Data:
     """Build the data set and index it, so that what lacks shows now."""
     data: Data = instantiate(cfg.data)
-    for split in (data.split, data.val.split):
-        data.clips(split)
+    try:
+        for split in (data.split, data.val.split):
+            data.clips(split)
+    except UserError as error:
+        context = cfg.get("teacher", {}).get("context", 1)
+        if context <= zoo.check_config(plain(cfg.model)).context:
+            raise
+        raise UserError(f"{error} (teacher={cfg.teacher.name} reads {2 * context})") from error
     return data
 
 
@@ -47,9 +54,10 @@ def build_module(cfg: DictConfig) -> VFIModule:
     return VFIModule(
         model=model,
         loss=instantiate(cfg.loss),
-        optimizer=instantiate(cfg.optimizer.build),
+        # plain lists and numbers: what an optimizer keeps goes into checkpoints
+        optimizer=instantiate(cfg.optimizer.build, _convert_="all"),
         schedule=instantiate(cfg.optimizer.schedule) if cfg.optimizer.get("schedule") else None,
-        enrichers=Enrichers([instantiate(node) for node in cfg.teacher.enrich]),
+        enrichers=Enrichers([instantiate(node) for node in cfg.teacher.enrich], model.context),
         channels_last=cfg.channels_last,
         compiled=cfg.compile,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import hydra
@@ -12,17 +12,35 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from midframe.choices import read_choice, read_file
 from midframe.errors import UserError
 from midframe.paths import config_dir, config_files, projects
 
 USUAL_LOSS = "charbonnier"  # of a model whose yaml names none
+FRAMES = "model"  # the choice of conf/teacher that is any model by name
 
 
-def context_of(target: str) -> int:
-    """Return how many frames a model class reads on each side, for ``data.context``."""
-    return int(get_class(target).context)
+def context_of(target: str, *, _root_: DictConfig) -> int:
+    """Return how many frames on each side are read, for ``data.context``.
+
+    The more of what the model's class reads and what the teacher reads, if the config has one that
+    reads frames (``teacher.context``): each takes its own from the same sample.
+    """
+    teacher = _root_.get("teacher") or {}
+    return max(int(get_class(target).context), int(teacher.get("context") or 1))
+
+
+def context_of_teacher(name: str | None, weights: str | None) -> int:
+    """Return how many frames on each side a `FrameTeacher` reads; 1 of one that cannot be built."""
+    from midframe.engine.teachers import teacher_config
+    from midframe.models.zoo import check_config
+
+    try:
+        return check_config(teacher_config(name, weights)).context
+    except UserError:  # which `check` tells
+        return 1
 
 
 def learns_of(target: str, frames: Any = "frames", flow: Any = "flow") -> Any:
@@ -44,16 +62,23 @@ def register() -> None:
 
     Makes ``${context_of:...}`` and ``${learns_of:...}`` available, looks for choices in projects of
     one's own as well, and gives every model without a file in conf/loss the loss that its yaml
-    names (``loss: ifrnet``; else `USUAL_LOSS`), so that ``loss: ${model}`` finds one.
+    names (``loss: ifrnet``; else `USUAL_LOSS`), so that ``loss: ${model}`` finds one. Every model
+    without a file in conf/teacher is a teacher of frames: ``teacher=ifrnet_l``.
     """
     OmegaConf.register_new_resolver("context_of", context_of, replace=True)
+    OmegaConf.register_new_resolver("context_of_teacher", context_of_teacher, replace=True)
     OmegaConf.register_new_resolver("learns_of", learns_of, replace=True)
     Plugins.instance().register(ProjectSearchPath)
-    losses = config_files("loss")
+    losses, teachers = config_files("loss"), config_files("teacher")
     for name, loss in losses_of_models().items():
         if name not in losses:
-            node = {"defaults": [loss, "_self_"]}
-            ConfigStore.instance().store(group="loss", name=name, node=node, provider="midframe")
+            _add_choice("loss", name, {"defaults": [loss, "_self_"]})
+        if name not in teachers:
+            _add_choice("teacher", name, {"defaults": [FRAMES, "_self_"], "name": name})
+
+
+def _add_choice(group: str, name: str, node: dict[str, Any]) -> None:
+    ConfigStore.instance().store(group=group, name=name, node=node, provider="midframe")
 
 
 def losses_of_models() -> dict[str, str]:
@@ -64,12 +89,8 @@ def losses_of_models() -> dict[str, str]:
     """
     losses, found = config_files("loss"), {}
     for name, path in config_files("model").items():
-        try:
-            node = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise UserError(f"{path} is no YAML: {error}") from error
         default = name if name in losses else USUAL_LOSS
-        found[name] = node.get("loss", default) if isinstance(node, dict) else default
+        found[name] = read_file(path).get("loss", default)
         if found[name] not in losses:
             raise UserError(
                 f"{path} names loss: {found[name]}, which is not in conf/loss; there are "
@@ -84,7 +105,43 @@ def compose(overrides: Sequence[str] = (), config: str = "train") -> DictConfig:
     Args:
         overrides: as on the command line: ``["model=upr", "data.crop=96"]``.
         config: a primary config: "train", "evaluate", "pack" or "labels".
+
+    Raises:
+        UserError: as `check_choices`.
     """
     register()
     with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return hydra.compose(config, list(overrides))
+        cfg = hydra.compose(config, list(overrides), return_hydra_config=True)
+    check_choices(cfg.hydra.runtime.choices, overrides)
+    with open_dict(cfg):
+        del cfg.hydra
+    return cfg
+
+
+def check_choices(choices: Mapping[str, Any], overrides: Iterable[str]) -> None:
+    """Hold the files that a command line chose against the rules of their groups.
+
+    Without this, what a file lacks shows where something else refers to it, in Hydra's words.
+
+    Args:
+        choices: by group what was chosen, as ``hydra.runtime.choices`` tells.
+        overrides: of the command line, as lists of choices are not told by the former.
+
+    Raises:
+        UserError: see `midframe.choices.read_choice`.
+    """
+    for group, name in _chosen(choices, overrides):
+        path = config_files(group).get(name)
+        if path is not None:  # it may be of a search path of Hydra's own
+            read_choice(group, path)
+
+
+def _chosen(choices: Mapping[str, Any], overrides: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for group in ("model", "data"):
+        yield group, str(choices.get(group))
+    for word in overrides:
+        group, _, value = word.partition("=")
+        if group == "benchmark":
+            names = yaml.safe_load(value)
+            for name in names if isinstance(names, list) else [names]:
+                yield group, str(name)

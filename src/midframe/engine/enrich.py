@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from midframe.engine.teachers import FlowTeacher
+from midframe.engine.teachers import FlowTeacher, FrameTeacher
 from midframe.types import Batch, Inputs
 
 
@@ -38,10 +38,16 @@ class Enrichers:
 
     Not a module, and copied by reference: weight averaging copies the training module, which must
     not copy a teacher.
+
+    Args:
+        enrichers: each sees what those before it have added.
+        context: frames on each side that the model reads; a teacher may have asked the data for
+            more, which end here. None leaves all.
     """
 
-    def __init__(self, enrichers: Sequence[Enricher] = ()) -> None:
+    def __init__(self, enrichers: Sequence[Enricher] = (), context: int | None = None) -> None:
         self.enrichers = list(enrichers)
+        self.context = context
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Enrichers:
         return self
@@ -50,7 +56,30 @@ class Enrichers:
     def __call__(self, batch: Batch) -> Batch:
         for enricher in self.enrichers:
             batch = enricher(batch)
-        return batch
+        return self.narrowed(batch)
+
+    def narrowed(self, batch: Batch) -> Batch:
+        """Return the batch with the frames that the model reads."""
+        if self.context is None:
+            return batch
+        return replace(batch, inputs=batch.inputs.around(self.context))
+
+
+class TeacherFrames(Enricher):
+    """A frozen model's prediction of the same sample, for terms that are held against a teacher.
+
+    Args:
+        teacher: what predicts; it takes the frames that it reads from those of the batch.
+    """
+
+    adds = frozenset({"teacher"})
+
+    def __init__(self, teacher: FrameTeacher) -> None:
+        self.teacher = teacher
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Fill ``batch.teacher``."""
+        return replace(batch, teacher=self.teacher(batch.inputs))
 
 
 class FlowLabels(Enricher):

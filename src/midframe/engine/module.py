@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from midframe.engine.adversarial import Critics
 from midframe.engine.enrich import Enrichers
 from midframe.engine.validation import Validation, mean_epe
 from midframe.metrics import psnr
 from midframe.models.base import Interpolator
-from midframe.types import Batch, LossOutput, Prediction
+from midframe.types import Batch, Prediction
 
 
 class VFIModule(L.LightningModule):
@@ -24,7 +25,7 @@ class VFIModule(L.LightningModule):
         model: the network.
         loss: ``loss(pred, batch, model, step) -> LossOutput``.
         optimizer: ``optimizer(parameters) -> torch.optim.Optimizer``.
-        schedule: factor on the learning rate by step, or None.
+        schedule: factor on the learning rate by step, or None; see `midframe.engine.schedule`.
         enrichers: steps that complete the batch, such as a teacher.
         channels_last: memory layout of the weights, which the features follow.
         compiled: run the model through torch.compile.
@@ -41,13 +42,19 @@ class VFIModule(L.LightningModule):
         compiled: bool = False,
     ) -> None:
         super().__init__()
-        self.model = model.to(memory_format=torch.channels_last) if channels_last else model
+        self.model = model
         self.loss = loss
-        self.enrich = enrichers or Enrichers()
+        self.critics = Critics(loss, optimizer)
+        self.enrich = enrichers or Enrichers(context=model.context)
         self.validation = Validation()
         self.validated_at = -1  # the step of the last validation
         self._optimizer = optimizer
         self._schedule = schedule
+        for name, weight in model.named_parameters():
+            if name in model.idle:  # never gets a gradient, for which several devices would wait
+                weight.requires_grad_(False)
+            if channels_last and weight.ndim == 4:  # 3D convolutions are faster as they are
+                weight.data = weight.data.to(memory_format=torch.channels_last)
         if compiled:
             self.model.compile()
 
@@ -55,15 +62,18 @@ class VFIModule(L.LightningModule):
         """The whole training logic."""
         batch = self.enrich(batch.float())  # uint8 until here: a quarter of the bytes travel
         pred = self.model(batch.inputs, **self.model.fixed_hints)
+        learnt = self.critics.step(pred, batch, self.global_step)  # adversarial losses only
         out = self.loss(pred, batch, self.model, self.global_step)
-        self._log_step(pred, batch, out)
+        self._log_step(pred, batch, out.total, {**out.terms, **learnt})
         return {"loss": out.total, "pred": pred.map(Tensor.detach), "batch": batch}
 
-    def _log_step(self, pred: Prediction, batch: Batch, out: LossOutput) -> None:
+    def _log_step(
+        self, pred: Prediction, batch: Batch, total: Tensor, parts: Mapping[str, Tensor]
+    ) -> None:
         size = len(batch)
         self._log_row(self.global_step)
-        self.log("train/loss", out.total, prog_bar=True, batch_size=size)
-        for name, value in out.terms.items():
+        self.log("train/loss", total, prog_bar=True, batch_size=size)
+        for name, value in parts.items():
             self.log(f"train/{name}", value, batch_size=size)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/lr", rate, batch_size=size)
@@ -93,7 +103,7 @@ class VFIModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Measure the prediction and the frame average on the same samples."""
-        batch = batch.float()
+        batch = self.enrich.narrowed(batch.float())
         pred = self.model.interpolate(batch.inputs)
         self.validation.add(pred, batch)
         return {"pred": pred, "batch": batch}
@@ -102,9 +112,13 @@ class VFIModule(L.LightningModule):
         """Log means over images, once each, whatever rank saw them."""
         self.validated_at = self.global_step
         self._log_row(max(self.global_step - 1, 0))
-        for name, value in self.validation.means().items():
+        means = self.validation.means()
+        for name, value in means.items():
             shown = name in ("psnr", "epe")
             self.log(f"val/{name}", value, prog_bar=shown, rank_zero_only=False)
+        if self.trainer.state.fn == "fit" and hasattr(self._schedule, "observe"):
+            self._schedule.observe(means)
+            _set_rate(self.lr_schedulers(), self.global_step)  # before checkpoints are written
 
     def configure_optimizers(self) -> Any:
         """One optimizer over the trainable weights, its rate set by step."""
@@ -125,16 +139,32 @@ class VFIModule(L.LightningModule):
         # schedule of its config: more steps stretch it.
         return optimizer, LambdaLR(optimizer, lambda step: factor(step))
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know of: critics, and a schedule that has a memory."""
+        if self.critics:
+            checkpoint["critics"] = self.critics.state_dict()
+        if hasattr(self._schedule, "state_dict"):
+            checkpoint["schedule"] = self._schedule.state_dict()
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the moments of the optimizer; rate, decay and schedule are those of this config."""
+        self.critics.load_state_dict(checkpoint.get("critics", {}))
+        if hasattr(self._schedule, "load_state_dict") and "schedule" in checkpoint:
+            self._schedule.load_state_dict(checkpoint["schedule"])
         step = checkpoint["global_step"]
         optimizer, schedule = self._optimization()
         if schedule is not None:
-            assert self._schedule is not None
-            rates = [base * self._schedule(step) for base in schedule.base_lrs]
-            for group, rate in zip(optimizer.param_groups, rates):
-                group["lr"] = rate
+            rates = _set_rate(schedule, step)
             moved = {"last_epoch": step, "_step_count": step + 1, "_last_lr": rates}
             checkpoint["lr_schedulers"] = [{**schedule.state_dict(), **moved}]
         for state in checkpoint["optimizer_states"]:
             state["param_groups"] = optimizer.state_dict()["param_groups"]
+
+
+def _set_rate(schedule: LambdaLR, step: int) -> list[float]:
+    """Give the optimizer of a schedule its rates at a step, and return them."""
+    rates = [base * fn(step) for base, fn in zip(schedule.base_lrs, schedule.lr_lambdas)]
+    for group, rate in zip(schedule.optimizer.param_groups, rates):
+        group["lr"] = rate
+    schedule._last_lr = rates
+    return rates

@@ -10,14 +10,13 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, open_dict
 from torch.utils.data import DataLoader
 
 from midframe.engine.build import build_module, build_trainer
+from midframe.engine.compose import compose
 from midframe.engine.module import VFIModule
-from midframe.paths import config_dir
 from midframe.types import Batch, Inputs
 
 
@@ -77,8 +76,7 @@ def _config(model: str, steps: int, directory: str) -> DictConfig:
     overrides = [f"model={model}", "data=synthetic", f"trainer.max_steps={steps}"]
     overrides += [f"~callbacks.{name}" for name in ("best", "last", "pictures", "progress")]
     overrides += ["trainer=cpu", "trainer.log_every_n_steps=5"]
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = compose("train", overrides)
+    cfg = compose(overrides)
     with open_dict(cfg):
         cfg.run = {"dir": directory, "id": "bench", "step": None}
         cfg.channels_last = False

@@ -19,11 +19,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.data.module import Data
+from midframe.data.records import LAYOUT_ARGUMENTS
 from midframe.data.sampler import per_device_batch
 from midframe.engine.build import plain
 from midframe.engine.enrich import Enricher
 from midframe.errors import UserError
-from midframe.launch import check_values, entry
+from midframe.launch import check_teaching, check_values, entry
+from midframe.launch.commands import advised
+from midframe.launch.runs import own_overrides
 from midframe.losses import Term, WeightedSum
 from midframe.models import zoo
 from midframe.models.base import Interpolator
@@ -32,7 +35,7 @@ from midframe.nodes import check_options, find_class, find_target
 from midframe.paths import config_files
 
 # Nodes that are called later, with these parameters.
-_HANDED_ON = {"data.layout": ("root", "split", "context"), "optimizer.build": ("params",)}
+_HANDED_ON = {"data.layout": LAYOUT_ARGUMENTS, "optimizer.build": ("params",)}
 _GROUPS = ("data", "loss", "optimizer", "teacher", "callbacks", "logger", "trainer")
 
 
@@ -125,14 +128,29 @@ def _is_hydras(key: str) -> bool:
 
 def _built(cfg: DictConfig) -> Iterator[str]:
     """Build what costs little and says itself what is wrong with its values."""
-    for part in _terms(cfg).values():
+    for name, part in _terms(cfg).items():
+        yield from _refusal(partial(_look_for_files, name, part.term), f"loss.terms.{name}.term")
         for node in (part.get("weight"), part.term):
-            if OmegaConf.is_dict(node) and "weights" not in node:  # those read, or fetch, a file
+            if OmegaConf.is_dict(node) and not _reads_weights(node):
                 yield from _refusal(partial(instantiate, node), node._target_)
     for number, node in enumerate(cfg.teacher.get("enrich") or []):
         yield from _refusal(partial(instantiate, node), f"teacher.enrich[{number}]")
     yield from _refusal(partial(instantiate, cfg.data), "data")
     yield from _refusal(partial(_optimize, cfg), "optimizer")
+
+
+def _look_for_files(name: str, node: DictConfig) -> None:
+    locate = _locating_terms(name)
+    locate(node._target_).check_files(node, locate)
+
+
+def _locating_terms(name: str) -> Callable[[str], type[Term]]:
+    return partial(find_class, where=f"loss.terms.{name}.term", base=Term)
+
+
+def _reads_weights(node: DictConfig) -> bool:
+    """Whether a term, or one within, reads a file when it is built, or even fetches it."""
+    return "weights" in node or any(map(_reads_weights, filter(OmegaConf.is_dict, node.values())))
 
 
 def _refusal(build: Callable[[], object], where: str) -> Iterator[str]:
@@ -166,7 +184,8 @@ def _weights(cfg: DictConfig) -> Iterator[str]:
 def _model_and_data(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
     if not model.trainable:
         yield (
-            f"model={cfg.model.name} has nothing to train; use evaluate.py or midframe interpolate"
+            f"model={cfg.model.name} has nothing to train; use `{advised('evaluate')}` or "
+            "`midframe interpolate`"
         )
     if cfg.data.context < model.context:
         yield (
@@ -213,9 +232,14 @@ def _data_with_flow() -> Iterator[str]:
 def _terms(cfg: DictConfig) -> dict[str, Any]:
     """Return the entries of `WeightedSum`; none of a loss of one's own, which may be anything."""
     with suppress(UserError):
-        if find_target(cfg.loss.get("_target_"), "loss") is WeightedSum:
+        if _is_sum(cfg):
             return {k: v for k, v in (cfg.loss.get("terms") or {}).items() if v is not None}
     return {}
+
+
+def _is_sum(cfg: DictConfig) -> bool:
+    found = find_target(cfg.loss.get("_target_"), "loss")
+    return isinstance(found, type) and issubclass(found, WeightedSum)
 
 
 def _active_terms(cfg: DictConfig) -> dict[str, DictConfig]:
@@ -235,7 +259,7 @@ def _needs(terms: Mapping[str, DictConfig]) -> dict[str, frozenset[str]]:
     """Return by the terms' names the fields without which they cannot be computed."""
     needs = {}
     for name, node in terms.items():
-        locate = partial(find_class, where=f"loss.terms.{name}.term", base=Term)
+        locate = _locating_terms(name)
         needs[name] = locate(node.term._target_).needs_of(node.term, locate)
     return needs
 
@@ -247,7 +271,7 @@ def _adds(node: DictConfig) -> frozenset[str]:
 
 def _loss(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
     active = _active_terms(cfg)
-    if find_target(cfg.loss.get("_target_"), "loss") is WeightedSum and not active:
+    if _is_sum(cfg) and not active:
         yield "the loss has no term with a weight other than 0; choose one with loss=..."
     # Flow counts as given until the data is indexed: see `check_labels`.
     provided = {f"pred.{name}" for name in model.provides} | {"target", "flow", "pred.frame"}
@@ -269,10 +293,12 @@ def _loss(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
     for name, need in needs.items():
         lacking = sorted(need - provided)
         if lacking:
+            wanted = "choose a teacher=NAME, any of conf/model, or " * ("teacher" in lacking)
             yield (
                 f"the loss term {name} needs {', '.join(lacking)}, which model={cfg.model.name} "
-                f"with data={cfg.data.name} does not give; drop it with ~loss.terms.{name}"
+                f"with data={cfg.data.name} does not give; {wanted}drop it with ~loss.terms.{name}"
             )
+    yield from check_teaching.find_problems(cfg, model, needs)
 
 
 def _devices(cfg: DictConfig) -> int:
@@ -321,4 +347,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(cfg: DictConfig) -> None:
     """Raise what `check` finds, or say that there is nothing."""
     check(cfg)
-    print(f"ok: model={cfg.model.name} data={cfg.data.name} can be trained")
+    print(
+        f"ok: model={cfg.model.name} data={cfg.data.name}: names and options are right\n"
+        f"train it:  {advised('train', *own_overrides())}"
+    )

@@ -87,12 +87,16 @@ _PROFILERS = ("simple", "advanced", "pytorch", "xla")
 # Keys, what they may be, and this in words.
 _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
-        "trainer.val_check_interval trainer.checkpoint_every trainer.log_every_n_steps "
+        "trainer.checkpoint_every trainer.log_every_n_steps "
         "trainer.accumulate_grad_batches trainer.num_nodes data.global_batch",
         _is_count,
         "a whole number from 1 on",
     ),
-    ("trainer.max_steps trainer.threads", _or_null(_is_count), "a whole number from 1 on, or null"),
+    (
+        "trainer.max_steps trainer.val_check_interval trainer.threads",
+        _or_null(_is_count),
+        "a whole number from 1 on, or null",
+    ),
     ("epochs", _or_null(lambda x: _is_number(x) and x > 0), "a positive number, or null"),
     ("seed data.context", _is_whole, "a whole number from 0 on"),
     ("optimizer.lr", lambda x: _is_number(x) and x > 0, "a positive number"),

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 
 import hydra
 import yaml
-from hydra.errors import HydraException, InstantiationException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from midframe.engine.compose import register
+from midframe.engine.compose import check_choices, register
 from midframe.errors import UserError
 from midframe.launch import guard
 from midframe.launch.guard import USER_ERROR
@@ -23,6 +24,14 @@ from midframe.paths import config_dir
 # Without a choice of any of these, a command trains the recipe for a first run.
 _CHOICES = {"model", "data", "loss", "optimizer", "teacher", "experiment"}
 FIRST = "experiment=first"
+
+
+class _Past(BaseException):
+    """Carries an error past Hydra, which prints lines of its own around any `Exception`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def run(
@@ -45,18 +54,21 @@ def run(
     @functools.wraps(task)
     def job(cfg: DictConfig) -> None:
         try:
+            check_choices(HydraConfig.get().runtime.choices, HydraConfig.get().overrides.task)
             task(cfg)
-        except (UserError, InstantiationException) as error:
-            # Hydra would print its own lines around it, and wraps what a constructor raises
-            cause = error if isinstance(error, UserError) else error.__cause__
-            if not isinstance(cause, UserError):
-                raise
-            raise SystemExit(_fail(str(cause))) from error
+        except Exception as error:
+            raise _Past(error) from error
 
     def composed() -> None:
         register()
         where = str(config_dir())
-        hydra.main(version_base="1.3", config_path=where, config_name=config_name)(job)()
+        try:
+            hydra.main(version_base="1.3", config_path=where, config_name=config_name)(job)()
+        except _Past as past:
+            error = past.error
+        else:
+            return
+        raise error  # here, so that a traceback does not tell of `_Past`
 
     words = sys.argv
     try:
@@ -85,17 +97,14 @@ def guarded(command: Callable[[], object]) -> int:
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else USER_ERROR
         except (HydraException, OmegaConfBaseException) as error:
+            if isinstance(error.__cause__, UserError):  # which a constructor raised
+                raise error.__cause__ from None
             raise UserError(f"configuration: {_first_lines(error)}") from error
         except yaml.YAMLError as error:
             raise UserError(f"configuration: {' '.join(str(error).split())}") from error
         return 0
 
     return guard.guarded(task)
-
-
-def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    return USER_ERROR
 
 
 def _first_lines(error: Exception) -> str:

@@ -49,19 +49,28 @@ def environment(device: str | None = None) -> dict[str, Any]:
     }
 
 
-def revision() -> str | None:
-    """The git revision of the code, with "+changes" if it differs from the commit."""
-    here = Path(__file__).parent
+def revision(folder: Path = Path(__file__).parent) -> str | None:
+    """Return the git revision of a folder, with "+changes" if files differ from the commit.
+
+    Args:
+        folder: with code; of midframe itself by default.
+
+    Returns:
+        None where git knows nothing of it, as of a package that is installed in an environment
+        inside of a repository.
+    """
 
     def git(*args: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", *args], cwd=here, capture_output=True, text=True, timeout=5, check=True
+                ["git", *args], cwd=folder, capture_output=True, text=True, timeout=5, check=True
             )
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip()
 
+    if git("ls-files", "--error-unmatch", ".") is None:
+        return None
     commit = git("rev-parse", "--short=12", "HEAD")
     if commit is None:
         return None

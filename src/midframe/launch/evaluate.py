@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import yaml
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,8 +18,6 @@ from midframe.launch import entry
 if TYPE_CHECKING:
     from midframe.benchmark.protocol import Protocol
     from midframe.benchmark.runner import Predictor
-
-_GROUP = "benchmark"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,13 +60,6 @@ def suites(cfg: DictConfig) -> tuple[dict[str, Protocol], dict[str, Path | None]
 
     node = _plain(cfg.benchmark)
     nodes = node.get("suites") or {}
-    lost = next((name for name in _chosen() if name not in nodes), "")
-    if lost or "protocol" in node:  # which a file without that line puts at the wrong place
-        lost = lost or "NAME"
-        raise UserError(
-            f"the first line of conf/benchmark/{lost}.yaml must be "
-            f"`# @package benchmark.suites.{lost}`; copied files keep the name of another"
-        )
     if not nodes:
         raise UserError("no benchmark is selected; use benchmark=middlebury, for example")
     parts, roots = {}, {}
@@ -85,14 +74,6 @@ def suites(cfg: DictConfig) -> tuple[dict[str, Protocol], dict[str, Path | None]
         root = node.get("root") or suite.get("root")
         roots[name] = Path(root).expanduser() if root else None
     return parts, roots
-
-
-def _chosen() -> list[str]:
-    """Return what a command line chose by ``benchmark=NAME`` or ``benchmark=[NAME,...]``."""
-    words = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    values = [value for key, _, value in (word.partition("=") for word in words) if key == _GROUP]
-    chosen = yaml.safe_load(values[-1]) if values else []
-    return chosen if isinstance(chosen, list) else [str(chosen)]
 
 
 def _run_one(
@@ -132,6 +113,7 @@ def _run_one(
 def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
     """Return all that a number depends on besides the protocol, for the record."""
     from midframe.launch.environment import environment
+    from midframe.launch.sources import sources
     from midframe.models.weights import chosen_weights, sha256_of
     from midframe.ops.backend import current
 
@@ -149,6 +131,7 @@ def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "op_backend": current(device),
         **environment(),
+        **sources(cfg),
     }
 
 
@@ -165,7 +148,7 @@ def _key(facts: dict[str, Any], digest: str) -> str:
     """Return the run key: rows of an interrupted run are reused only under the same one."""
     from midframe.launch.environment import PLACE
 
-    volatile = ("weights", "root", *PLACE)
+    volatile = ("weights", "root", "projects", *PLACE)  # of a project the modules count
     content = {k: v for k, v in facts.items() if k not in volatile}
     if facts.get("root"):
         content["root"] = str(Path(facts["root"]).resolve())

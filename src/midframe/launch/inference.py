@@ -8,7 +8,6 @@ import re
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
-from os import PathLike
 from typing import Any
 
 import torch
@@ -17,10 +16,10 @@ import yaml
 from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.models.base import Interpolator
-from midframe.models.weights import UNTRAINED, chosen_weights, find_weights
+from midframe.models.of_run import model_of_run
+from midframe.models.weights import UNTRAINED, chosen_weights
 
 PRECISIONS = ("fp32", "bf16")
-CONFIG = "config.yaml"  # of a run directory: the whole config of its training
 
 
 def resolve_device(device: str, rank: int | None = None) -> torch.device:
@@ -99,29 +98,6 @@ def load_model(
             f"or {option}{UNTRAINED} to run it untrained"
         )
     return zoo.for_inference(model, "bf16" if precision == "bf16" else "fp32").to(device)
-
-
-def model_of_run(weights: str | PathLike[str] | None) -> dict[str, Any] | None:
-    """Return the model that a run trained, for `midframe.models.zoo.build`: name, net and hints.
-
-    Args:
-        weights: a run directory, or a checkpoint in one.
-
-    Returns:
-        None where the weights belong to no run, or its config.yaml cannot be read.
-
-    Raises:
-        UserError: for a folder without checkpoints.
-    """
-    path = find_weights(weights)
-    try:
-        config = path and yaml.safe_load((path.parent / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-    model = config.get("model") if isinstance(config, dict) else None
-    if not isinstance(model, dict) or not {"name", "net"} <= model.keys():
-        return None
-    return {key: model.get(key) for key in ("name", "net", "hints")}
 
 
 def _overrides_for(run: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

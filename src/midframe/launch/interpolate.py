@@ -1,4 +1,7 @@
-"""Put frames between two pictures: writes the frames, an animated GIF, an overlay and the flows."""
+"""Put frames between two pictures, or between all frames of a video.
+
+Of pictures it writes the frames, an animated GIF, an overlay and the flows into a folder.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,13 @@ _SECONDS = 1.0  # from the first to the second frame, in the GIF
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `midframe interpolate`."""
-    parser.add_argument("frame0", type=Path, help="the first picture")
-    parser.add_argument("frame1", type=Path, help="the second picture, of the same size")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    from midframe.launch import interpolate_video
+
+    parser.usage = "%(prog)s A B --out DIR [options]\n       %(prog)s IN.yuv OUT.yuv [options]"
+    parser.add_argument("input", type=Path, metavar="A|IN", help="the first picture, or a video")
+    second = "the second picture, of the same size, or the video to write"
+    parser.add_argument("second", type=Path, metavar="B|OUT", help=second)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder, for pictures")
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--factor", type=int, default=2, help="2 writes one frame, 8 writes seven")
     when.add_argument("--times", help="times between 0 and 1 instead, such as 0.25,0.5")
@@ -48,19 +55,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE", help="a checkpoint or a run directory")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument(
+        "--block",
+        type=int,
+        metavar="PIXELS",
+        help="work on blocks of this size, where a frame takes too much memory",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=int,
+        metavar="PIXELS",
+        help="of neighbouring blocks, which are blended there; default: 64",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+    interpolate_video.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Interpolate as the options say; `UserError` for what the user can mend."""
+    from midframe.launch import interpolate_video
+
+    if args.overlap is not None and args.block is None:
+        raise UserError("--overlap is of blocks: give --block as well")
+    if interpolate_video.is_video(args):
+        return interpolate_video.run(args, lambda: _blockwise(*_load(args, frames=None), args))
+    if args.out is None:
+        raise UserError("two pictures need --out DIR, a new folder for what is written")
+    return _run_pictures(args)
+
+
+def _run_pictures(args: argparse.Namespace) -> int:
     from midframe.models.between import Between, parse_times
     from midframe.picture import to_picture
 
     times = parse_times(args.factor, args.times)
-    first, second = _read_pair(args.frame0, args.frame1)
+    first, second = _read_pair(args.input, args.second)
     args.out = args.out.resolve()
     _check_out(args.out, args.overwrite)
-    model, device = _load(args)
+    model, device = _blockwise(*_load(args), args)
     between = Between(model, _tensor(first, device), _tensor(second, device), times)
     frames = [to_picture(frame) for frame in between.frames()]
     for note in between.notes:
@@ -91,7 +123,8 @@ def _read_pair(first: Path, second: Path) -> tuple[np.ndarray, np.ndarray]:
     return pictures[0], pictures[1]
 
 
-def _load(args: argparse.Namespace) -> tuple[Interpolator, torch.device]:
+def _load(args: argparse.Namespace, frames: int | None = 2) -> tuple[Interpolator, torch.device]:
+    """Return the model and where it is; ``frames`` are all there are to read, None: many."""
     from midframe.launch.inference import load_model, resolve_device
     from midframe.models import zoo
 
@@ -99,12 +132,21 @@ def _load(args: argparse.Namespace) -> tuple[Interpolator, torch.device]:
     name, cls = config["name"], zoo.check_config(config)
     # classical models compute on the CPU anyway
     device = resolve_device(args.device if cls.trainable else "cpu")
-    if cls.context > 1:
-        raise UserError(f"model {name} reads {2 * cls.context} frames, here are only two")
+    if frames is not None and frames < 2 * cls.context:
+        raise UserError(f"model {name} reads {2 * cls.context} frames, here are only {frames}")
     if cls.needs:
-        raise UserError(f"model {name} needs {', '.join(sorted(cls.needs))} beside the two frames")
+        raise UserError(f"model {name} needs {', '.join(sorted(cls.needs))} beside the frames")
     words = {"option": "--weights ", "mend": "leave out --model to use it"}
     return load_model(config, args.weights, device, precision=args.precision, **words), device
+
+
+def _blockwise(
+    model: Interpolator, device: torch.device, args: argparse.Namespace
+) -> tuple[Interpolator, torch.device]:
+    """Have the model work by blocks, where the options say so."""
+    from midframe.models.tiles import Tiled
+
+    return (model if args.block is None else Tiled(model, args.block, args.overlap)), device
 
 
 def _config(args: argparse.Namespace) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from midframe.engine.teachers import FlowTeacher
 from midframe.errors import UserError
 from midframe.launch import entry
 from midframe.launch.check import check_data
+from midframe.launch.commands import advised
 from midframe.launch.inference import resolve_device
 from midframe.launch.progress import Progress
 
@@ -78,8 +79,9 @@ def label(cfg: DictConfig) -> None:
     if lacking:
         print(f"{lacking} of the split '{split}' are still to be labelled (by other shards)")
     else:
-        root = "" if data.root is None else f" data.root={data.root}"
-        print(f"use them:  python train.py data={data.name}{root} data.labels={out}", flush=True)
+        root = [] if data.root is None else [f"data.root={data.root}"]
+        command = advised("train", f"data={data.name}", *root, f"data.labels={out}")
+        print(f"use them:  {command}", flush=True)
 
 
 def shard_of(shard: Any) -> tuple[int, int]:

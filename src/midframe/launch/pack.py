@@ -11,6 +11,7 @@ from midframe.data.pack import count_pictures, pack_clips
 from midframe.engine.build import build_data
 from midframe.launch import entry
 from midframe.launch.check import check_data
+from midframe.launch.commands import advised
 from midframe.launch.progress import Progress
 
 
@@ -39,5 +40,5 @@ def pack(cfg: DictConfig) -> None:
     print(
         f"{out}: {done.clips} clips in {done.shards} shards ({done.shards - done.written} were "
         f"there already), {done.skipped} clips left out\n"
-        f"use it:  python train.py data={data.name} data.root={out}"
+        f"use it:  {advised('train', f'data={data.name}', f'data.root={out}')}"
     )

@@ -18,7 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from midframe.errors import UserError
 from midframe.files import write_text
+from midframe.launch.commands import typed
 from midframe.launch.environment import environment
+from midframe.launch.sources import changes, sources
 from midframe.models.weights import BEST, LAST
 
 # What does not change what is learnt is left out of a run's identity.
@@ -244,8 +246,12 @@ def _begin(run: Run, cfg: DictConfig) -> None:
         run.record = {"id": run.id, "started": time.strftime("%Y-%m-%dT%H:%M:%S"), "resumes": 0}
     else:
         run.record["resumes"] = run.record.get("resumes", 0) + 1
-    command = ["python", "train.py", *own_overrides()]
-    run.save(status="running", command=command, continues=_continues(cfg), **environment())
+    now = {**environment(), **sources(cfg)}
+    if run.checkpoint is not None and (words := "; ".join(changes(run.record, now))):
+        print(f"note: {run.dir} goes on with other code than before step {run.step}: {words}")
+        run.record.setdefault("code_changes", []).append(f"step {run.step}: {words}")
+    command = [*typed("train"), *own_overrides()]
+    run.save(status="running", command=command, continues=_continues(cfg), **now)
 
 
 def newest_checkpoint(directory: Path) -> tuple[Path | None, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from omegaconf import DictConfig
 
 from midframe.data.module import Data
 from midframe.engine.module import VFIModule
+from midframe.launch.commands import advised
 from midframe.launch.runs import Run, own_overrides
 from midframe.models.weights import BEST, LAST
 
@@ -24,6 +24,8 @@ def print_start(cfg: DictConfig, run: Run, data: Data, module: VFIModule, traine
     device = f"{trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}"
     print(f"model   {cfg.model.name}, {count:,} parameters")
     print(f"data    {data.describe()}")
+    if shared := data.shared_group():
+        print(f"warning: {shared}")
     print(
         f"recipe  {cfg.trainer.max_steps} steps of {cfg.data.global_batch} samples, "
         f"lr {cfg.optimizer.lr:g}, seed {cfg.seed}"
@@ -101,27 +103,28 @@ def _longer(cfg: DictConfig) -> tuple[str, str]:
         kept = [o for o in kept if not o.startswith("data=")]
         kept += ["data=clips", "data.root=MY_VIDEOS"]
         why += ", on a folder of your own videos"
-    return shlex.join(["python", "train.py", *kept, steps]), why
+    return advised("train", *kept, steps), why
 
 
 def next_commands(cfg: DictConfig, weights: Path | None) -> list[tuple[str, str]]:
     """Commands that make sense after this run, with the reason; without weights only to train."""
-    trained = [] if weights is None else _with_weights(cfg.model.name, shlex.quote(str(weights)))
+    trained = [] if weights is None else _with_weights(cfg.model.name, str(weights))
     board = (f"tensorboard --logdir {cfg.paths.runs}", "look at curves and pictures")
     return [*trained, _longer(cfg), board]
 
 
 def _with_weights(name: str, path: str) -> list[tuple[str, str]]:
     changed = ("model.net.", "model.hints.")
-    own = shlex.join(o for o in own_overrides() if o.lstrip("+~").startswith(changed))
-    evaluate = f"python evaluate.py model={name} weights={path} benchmark=middlebury"
+    own = [o for o in own_overrides() if o.lstrip("+~").startswith(changed)]
+    pictures = ["A.png", "B.png", "--out", "between"]
+    benchmark = ["benchmark=middlebury", "benchmark.root=DIR"]
     return [
         (
-            f"midframe interpolate A.png B.png --out between --model {name} --weights {path}",
+            advised("interpolate", *pictures, "--model", name, "--weights", path),
             "put a frame between two of your own (--factor 8 for seven)",
         ),
         (
-            f"{evaluate} benchmark.root=DIR {own}".rstrip(),
+            advised("evaluate", f"model={name}", f"weights={path}", *benchmark, *own),
             "measure it on a published benchmark",
         ),
     ]

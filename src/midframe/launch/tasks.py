@@ -19,6 +19,7 @@ from midframe.errors import UserError
 from midframe.files import write_bytes
 from midframe.launch import entry
 from midframe.launch.check import check, check_labels
+from midframe.launch.check_teaching import check_times
 from midframe.launch.runs import Run, newest_checkpoint, open_run
 from midframe.launch.summary import print_end, print_start
 
@@ -35,6 +36,7 @@ def train(cfg: DictConfig) -> None:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     check_labels(cfg, data)
+    check_times(cfg, data)
     count_steps(cfg, data)
     module = build_module(cfg)
     run = open_run(cfg)
@@ -74,11 +76,15 @@ def make_trainer(cfg: DictConfig, step: int) -> L.Trainer:
 
 
 def count_steps(cfg: DictConfig, data: Data) -> None:
-    """Turn ``epochs`` into steps where no steps are given, and end with a validation."""
+    """Turn ``epochs`` into steps where no steps are given, and end with a validation.
+
+    Without an interval of its own there is a validation after each epoch of the data set.
+    """
+    per_epoch = max(len(data.train_set) // cfg.data.global_batch, 1)
     if cfg.trainer.max_steps is None:
-        per_epoch = max(len(data.train_set) // cfg.data.global_batch, 1)
         cfg.trainer.max_steps = int(cfg.epochs * per_epoch)
-    cfg.trainer.val_check_interval = min(cfg.trainer.val_check_interval, cfg.trainer.max_steps)
+    every = cfg.trainer.val_check_interval or per_epoch
+    cfg.trainer.val_check_interval = min(every, cfg.trainer.max_steps)
 
 
 def fit(trainer: L.Trainer, module: VFIModule, feed: Feed, run: Run) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from midframe.errors import UserError
+from midframe.losses.fields import check_given, check_needs, check_prediction, check_value
 from midframe.types import Batch, LossOutput, Prediction
 
 if TYPE_CHECKING:
@@ -90,8 +91,23 @@ class Term(nn.Module):
         Args:
             options: the term's node of the config: ``_target_`` and arguments.
             locate: turns the ``_target_`` of a nested node into its class.
+
+        Raises:
+            UserError: if it names a field that there is not.
         """
+        check_needs(cls.__name__, cls.needs)
         return cls.needs
+
+    @classmethod
+    def check_files(cls, options: Mapping[str, Any], locate: Locate) -> None:
+        """Raise `UserError` where a file that a term with these options reads is not there.
+
+        Nothing is built or read, so that a config can be checked in no time.
+
+        Args:
+            options: as in `needs_of`.
+            locate: as in `needs_of`.
+        """
 
 
 class Against(Term):
@@ -120,6 +136,12 @@ class Against(Term):
         """Return the needs of the inner term, with the teacher in place of the target."""
         inner = options["term"]
         return cls._swap(locate(inner["_target_"]).needs_of(inner, locate))
+
+    @classmethod
+    def check_files(cls, options: Mapping[str, Any], locate: Locate) -> None:
+        """Raise what the inner term does."""
+        inner = options["term"]
+        locate(inner["_target_"]).check_files(inner, locate)
 
     def forward(self, pred: Prediction, batch: Batch, model: Interpolator) -> Tensor:
         """Return the inner term's value on the teacher's frame, through which no gradient goes."""
@@ -166,8 +188,10 @@ class WeightedSum(nn.Module):
         Terms of weight 0 are not computed and do not appear.
 
         Raises:
-            UserError: if a term misses a field, or if all weights are 0 at this step.
+            UserError: if a term misses a field or gives no scalar, if the prediction is not of the
+                form that it should be, or if all weights are 0 at this step.
         """
+        check_prediction(pred, batch, model)
         total: Tensor | None = None
         parts: dict[str, Tensor] = {}
         for name, module in self.terms.items():
@@ -175,8 +199,10 @@ class WeightedSum(nn.Module):
             if weight == 0:
                 continue
             term = cast(Term, module)
-            _require(name, term.needs, pred, batch, model)
-            part = weight * term(pred, batch, model)
+            check_given(name, term.needs, pred, batch, model)
+            value = term(pred, batch, model)
+            check_value(name, value)
+            part = weight * value
             parts[name] = part.detach()
             total = part if total is None else total + part
         if total is None:
@@ -212,6 +238,7 @@ def _split(name: str, entry: Any) -> tuple[Schedule, Term]:
             f"loss.terms.{name}.term is {type(term).__name__}, no loss term; "
             "give a _target_ such as midframe.losses.Charbonnier"
         )
+    check_needs(f"loss.terms.{name}.term ({type(term).__name__})", term.needs)
     if isinstance(weight, (int, float)) and math.isfinite(weight):
         return Constant(float(weight)), term
     if callable(weight):
@@ -221,17 +248,3 @@ def _split(name: str, entry: Any) -> tuple[Schedule, Term]:
         "{_target_: midframe.losses.Linear, start: 1, end: 0, begin_step: 0, end_step: 1000} "
         "(and _convert_: all in the loss's file)"
     )
-
-
-def _require(
-    name: str, needs: frozenset[str], pred: Prediction, batch: Batch, model: nn.Module
-) -> None:
-    for need in sorted(needs):
-        place, _, field = need.rpartition(".")
-        value = getattr(pred if place == "pred" else batch, field)
-        if value is None or (isinstance(value, tuple) and not value):
-            giver = type(model).__name__ if place == "pred" else "the batch"
-            raise UserError(
-                f"the loss term {name} needs {need}, which {giver} does not give; "
-                f"drop it with ~loss.terms.{name}"
-            )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from midframe.errors import UserError
 from midframe.losses.base import Term, precise
+from midframe.losses.fields import check_kind
 from midframe.losses.levels import known_mean, scale_to
 
 # configs of earlier runs name it here
@@ -45,11 +46,8 @@ class _Labelled(Term):
 
     def forward(self, pred: Prediction, batch: Batch, model: Interpolator) -> Tensor:
         """Return the mean over the samples with labels; without any, a zero with a gradient."""
-        if pred.flow_kind == "forward":
-            raise UserError(
-                f"{type(self).__name__} needs flow t->0 and t->1, but {type(model).__name__} "
-                "predicts flow between the frames; drop the flow term from loss.terms"
-            )
+        advice = "drop the flow term from loss.terms"
+        check_kind(type(self).__name__, "backward", pred, model, advice)
         self._tell(batch)
         if batch.flow is None:
             (anchor,) = precise(self._anchor(pred))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from midframe.errors import UserError
 from midframe.losses.base import Term, precise
+from midframe.losses.fields import check_kind
 from midframe.losses.levels import known_mean, scale_to
 from midframe.types import Batch, Prediction, known_flow
 
@@ -97,11 +98,8 @@ class MultiScaleEPE(Term):
         return total / share.sum((-1, -2)).clamp(min=1.0)
 
     def _check(self, pred: Prediction, batch: Batch, model: Interpolator) -> None:
-        if pred.flow_kind != "forward":
-            raise UserError(
-                f"MultiScaleEPE is for flow networks, but {type(model).__name__} predicts flow "
-                "from the frames between; use FlowSupervision"
-            )
+        advice = "it is for flow networks; use FlowSupervision"
+        check_kind(type(self).__name__, "forward", pred, model, advice)
         if len(self.alphas) > len(pred.flows_coarse):
             raise UserError(
                 f"{len(self.alphas)} alphas for {len(pred.flows_coarse)} levels of flow; "

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from midframe.errors import UserError
-from midframe.losses.base import Term, frames
-from midframe.losses.vgg import HALVINGS, Held, load_vgg19
+from midframe.losses.base import Locate, Term, frames
+from midframe.losses.vgg import HALVINGS, Held, find_vgg19, load_vgg19
 from midframe.types import Batch, Prediction
 
 if TYPE_CHECKING:
@@ -54,6 +54,11 @@ class VGGFeatures(Term):
             raise UserError(f"the VGG loss has norm l1 or l2, not {norm!r}")
         self.norm: Callable[[Tensor, Tensor], Tensor] = F.l1_loss if norm == "l1" else F.mse_loss
         self.vgg = Held(load_vgg19(weights, url, sha256, cache))
+
+    @classmethod
+    def check_files(cls, options: Mapping[str, Any], locate: Locate) -> None:
+        """Raise `UserError` where there are no weights and no way to them."""
+        find_vgg19(**{key: options.get(key) for key in ("weights", "url", "sha256", "cache")})
 
     def forward(self, pred: Prediction, batch: Batch, model: Interpolator) -> Tensor:
         """Return the mean over all features; sides must be at least 8."""

@@ -94,14 +94,48 @@ def load_vgg19(
     Raises:
         UserError: where there are no weights, or they are not the expected ones.
     """
-    digest = _digest(sha256)
-    if weights is None:
-        return _load(_cached(url, digest, cache))
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise UserError(f"there is no file {path} with the weights of VGG-19; {_source()}")
-    _verify(path, digest)
+    path, digest = find_vgg19(weights, url, sha256, cache), _digest(sha256)
+    if path.is_file():
+        _verify(path, digest)
+    else:
+        assert url is not None and digest is not None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _download(url, path, digest)
     return _load(path)
+
+
+def find_vgg19(
+    weights: str | os.PathLike[str] | None = None,
+    url: str | None = None,
+    sha256: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Return where the checkpoint is, or will be once it is downloaded; nothing is read.
+
+    Args:
+        weights: these are those of `load_vgg19`.
+        url: see there.
+        sha256: see there.
+        cache: see there.
+
+    Raises:
+        UserError: where there are no weights and no way to them.
+    """
+    digest = _digest(sha256)
+    if weights is not None:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise UserError(f"there is no file {path} with the weights of VGG-19; {_source()}")
+        return path
+    kept = None if cache is None else Path(cache).expanduser() / FILE
+    if kept is not None and kept.is_file():
+        return kept
+    if url is None:
+        looked = "" if kept is None else f" and {kept} is not there"
+        raise UserError(f"the VGG loss has no weights{looked}; {_source()}")
+    if kept is None or digest is None:
+        raise UserError(f"a download from {url} needs a cache folder and the file's sha256")
+    return kept
 
 
 def _source() -> str:
@@ -130,23 +164,6 @@ def _verify(path: Path, digest: str | None, origin: str | None = None) -> None:
             f"{origin or path} is not the expected file: its SHA-256 is {found}, not "
             f"{digest}{'' if len(digest) == 64 else '...'}; {_source()}"
         )
-
-
-def _cached(url: str | None, digest: str | None, cache: str | os.PathLike[str] | None) -> Path:
-    """Return the checkpoint in the cache, downloaded if it is not there."""
-    folder = None if cache is None else Path(cache).expanduser()
-    kept = None if folder is None else folder / FILE
-    if kept is not None and kept.is_file():
-        _verify(kept, digest)
-        return kept
-    if url is None:
-        looked = "" if kept is None else f" and {kept} is not there"
-        raise UserError(f"the VGG loss has no weights{looked}; {_source()}")
-    if kept is None or digest is None:
-        raise UserError(f"a download from {url} needs a cache folder and the file's sha256")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    _download(url, kept, digest)
-    return kept
 
 
 def _download(url: str, path: Path, digest: str) -> None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from midframe.models.widths import Width
 from midframe.types import Inputs, Prediction
 
 PadMode = Literal["zeros", "half", "replicate", "reflect"]
@@ -26,7 +27,8 @@ class Pad:
 
     Attributes:
         multiple: height and width are padded to the next multiple of this.
-        mode: "zeros", "half" (mid grey), "replicate" or "reflect".
+        mode: "zeros", "half" (mid grey), "replicate" or "reflect", which leaves the border itself
+            out; what is wider than the frame is reflected again and again, as `numpy.pad` does.
         side: "after" pads at the bottom and right, "both" splits it, the smaller half first.
         least: (height, width) that is reached in any case, such as a fixed canvas.
     """
@@ -61,15 +63,12 @@ class Pad:
         if not any(amounts):
             return x
         flat = x.reshape(-1, 1, *x.shape[-2:])
-        if self.mode in ("zeros", "half"):
+        if self.mode == "reflect" and not _fits(amounts, flat):
+            for axis, (before, after) in ((-1, (left, right)), (-2, (top, bottom))):
+                flat = flat.index_select(axis, _mirrored(flat.shape[axis], before, after, x.device))
+        elif self.mode in ("zeros", "half"):
             flat = F.pad(flat, amounts, value=0.0 if self.mode == "zeros" else 0.5)
         else:
-            if self.mode == "reflect" and (
-                max(left, right) >= x.shape[-1] or max(top, bottom) >= x.shape[-2]
-            ):
-                raise ValueError(
-                    f"cannot reflect {tuple(x.shape[-2:])} by {amounts}; use mode 'replicate'"
-                )
             flat = F.pad(flat, amounts, mode=self.mode)
         return flat.reshape(*x.shape[:-2], *flat.shape[-2:])
 
@@ -77,6 +76,19 @@ class Pad:
         """Undo `apply` on a tensor (..., H', W') for frames that were (height, width)."""
         left, _, top, _ = self.amounts(height, width)
         return x[..., top : top + height, left : left + width]
+
+
+def _fits(amounts: tuple[int, int, int, int], x: Tensor) -> bool:
+    """Whether one reflection gives as many pixels."""
+    left, right, top, bottom = amounts
+    return max(left, right) < x.shape[-1] and max(top, bottom) < x.shape[-2]
+
+
+def _mirrored(size: int, before: int, after: int, device: torch.device) -> Tensor:
+    """Return which of ``size`` pixels stand where, when a line is reflected at both of its ends."""
+    period = max(2 * (size - 1), 1)
+    place = torch.arange(-before, size + after, device=device).remainder(period)
+    return torch.minimum(place, period - place)
 
 
 class Interpolator(nn.Module):
@@ -161,6 +173,14 @@ class Interpolator(nn.Module):
         those of `hints`, option by option.
         """
         return {**self.hints(height, width, benchmark), **self.fixed_hints, **hints}
+
+    def widths(self) -> tuple[Width, ...]:
+        """Return which options set which weights' channels, so that `compress` may narrow them.
+
+        Every option that it names must be one of `__init__`'s, and an option in a list or mapping
+        is named by its place ("widths.pyramid.2"). A model without any cannot be compressed.
+        """
+        return ()
 
     def padding(self, **hints: Any) -> Pad:
         """Return the padding for a call with these hints."""

@@ -1,15 +1,24 @@
-"""An initialisation from which flow networks learn motion within a few hundred steps."""
+"""The choice of an initialisation, and one from which flow networks learn motion soon."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import nn
 
+Init = Literal["default", "he"]
 SLOPE = 0.1  # of the networks' LeakyReLU
 IMAGE = 4.0  # frames in [0, 1] have a standard deviation of about 1/4
 KEPT = 1.25  # makes up for what a filter loses without its mean
+
+
+def wants_he(network: str, init: Init) -> bool:
+    """Return whether a network is drawn by He et al., not by PyTorch; ValueError for others."""
+    if init not in ("default", "he"):
+        raise ValueError(f"{network} has init default and he, not {init!r}")
+    return init == "he"
 
 
 @torch.no_grad()

@@ -8,7 +8,8 @@ the official checkpoints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
@@ -17,17 +18,32 @@ from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
 from midframe.models.blocks import conv_prelu, join, per_time, resize, wide
+from midframe.models.widths import Width
 from midframe.ops import backwarp
 from midframe.types import Inputs, Prediction
 
 
 @dataclass(frozen=True)
 class Widths:
-    """Channels of the pyramid levels, of the residual blocks' side path, and the first kernel."""
+    """Channels of the pyramid levels, of the residual blocks' side path, and the first kernel.
+
+    A decoder has two (the coarsest) or three times the channels of its level; its side path has
+    at most as many as it.
+    """
 
     pyramid: tuple[int, int, int, int]
     side: int
     first_kernel: int = 3
+
+    def __post_init__(self) -> None:
+        numbers = [*self.pyramid, self.side, self.first_kernel]
+        if len(self.pyramid) != 4 or not all(type(n) is int and n > 0 for n in numbers):
+            raise ValueError(
+                f"widths={asdict(self)}: give four numbers of channels for pyramid, and one for "
+                "side and first_kernel, all from 1 on"
+            )
+        if self.first_kernel % 2 == 0:
+            raise ValueError(f"widths: first_kernel={self.first_kernel} must be odd")
 
 
 SIZES = {
@@ -62,6 +78,7 @@ class SideResBlock(nn.Module):
 
     def __init__(self, width: int, side: int) -> None:
         super().__init__()
+        side = min(side, width)
         self.split = (width - side, side)
         self.conv1 = conv_prelu(width, width)
         self.conv2 = conv_prelu(side, side)
@@ -103,6 +120,11 @@ class IFRNet(Interpolator):
             residual: an untrained network returns the average of the two frames, and learns
             motion from scratch many times sooner, since PyTorch's default shrinks the features
             from layer to layer until both frames look alike to the decoders.
+        widths: what differs from the size's `Widths`, all or some: ``{pyramid: [24, 36, 54, 72],
+            side: 24, first_kernel: 3}`` is size S.
+
+    Raises:
+        ValueError: for options that are not known or not possible.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset(
@@ -115,17 +137,24 @@ class IFRNet(Interpolator):
         self,
         size: Literal["S", "base", "L"] = "base",
         init: Literal["default", "he"] = "default",
+        widths: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if size not in SIZES:
             raise ValueError(f"IFRNet has sizes {', '.join(SIZES)}, not {size!r}")
-        widths = SIZES[size]
-        c1, c2, c3, c4 = widths.pyramid
-        self.encoder = Encoder(widths)
-        self.decoder4 = Decoder(2 * c4 + 1, 2 * c4, widths.side, 4 + c3)
-        self.decoder3 = Decoder(3 * c3 + 4, 3 * c3, widths.side, 4 + c2)
-        self.decoder2 = Decoder(3 * c2 + 4, 3 * c2, widths.side, 4 + c1)
-        self.decoder1 = Decoder(3 * c1 + 4, 3 * c1, widths.side, 8)
+        unknown = set(widths or {}) - set(asdict(SIZES[size]))
+        if unknown:
+            raise ValueError(f"IFRNet's widths have no {', '.join(sorted(unknown))}")
+        changed: dict[str, Any] = {
+            k: tuple(v) if k == "pyramid" else v for k, v in (widths or {}).items()
+        }
+        self._widths = chosen = replace(SIZES[size], **changed)
+        c1, c2, c3, c4 = chosen.pyramid
+        self.encoder = Encoder(chosen)
+        self.decoder4 = Decoder(2 * c4 + 1, 2 * c4, chosen.side, 4 + c3)
+        self.decoder3 = Decoder(3 * c3 + 4, 3 * c3, chosen.side, 4 + c2)
+        self.decoder2 = Decoder(3 * c2 + 4, 3 * c2, chosen.side, 4 + c1)
+        self.decoder1 = Decoder(3 * c1 + 4, 3 * c1, chosen.side, 8)
         if init == "he":
             self.start_from_average()
         elif init != "default":
@@ -143,6 +172,24 @@ class IFRNet(Interpolator):
             spoken = 8 if decoder is self.decoder1 else 4
             head.weight[:, :spoken].zero_()
             head.bias[:spoken].zero_()
+
+    def widths(self) -> tuple[Width, ...]:
+        """Return one for each pyramid level, with its decoder, and one for the side path."""
+        found = []
+        for level, channels in enumerate(self._widths.pyramid, start=1):
+            names = [f"encoder.pyramid{level}.{i}.0.weight" for i in (0, 1)]
+            block = f"decoder{level}.convblock"
+            inside = ("0.0", "1.conv1.0", "1.conv3.0", "1.conv5")
+            names += [f"{block}.{layer}.weight" for layer in inside]
+            if level < 4:  # where the coarser decoder hands on this level's features
+                names.append(f"decoder{level + 1}.convblock.2.weight")
+            found.append(Width(f"widths.pyramid.{level - 1}", channels, tuple(names)))
+        side = [
+            f"decoder{level}.convblock.1.{layer}.0.weight"
+            for level in (4, 3, 2, 1)
+            for layer in ("conv2", "conv4")
+        ]
+        return (*found, Width("widths.side", self._widths.side, tuple(side)))
 
     def hints(self, height: int, width: int, benchmark: str | None = None) -> dict[str, Any]:
         """Return the published choice: flow at 0.8 of the size for SNU-FILM, every subset."""

@@ -34,7 +34,9 @@ def for_inference(model: Interpolator, precision: Precision = "bf16") -> Interpo
             "casts = True in the class once its forward takes float32 frames with bfloat16 weights"
         )
     fast = copy.deepcopy(model).eval().requires_grad_(False)
-    fast = fast.to(memory_format=torch.channels_last)
+    for parameter in fast.parameters():
+        if parameter.ndim == 4:  # 3D convolutions are faster as they are
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
     if precision == "bf16":
         fast = fast.to(torch.bfloat16)
         for layer in fast.modules():

@@ -6,7 +6,7 @@ CVPR 2018, arXiv 1805.07036. Parameter names are those of the public PyTorch che
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from midframe.models.blocks import bgr, conv, leaky, resized, wide
 from midframe.models.flow import FlowNetwork
-from midframe.models.flow_init import start_seeing
+from midframe.models.flow_init import Init, start_seeing, wants_he
 from midframe.ops import backwarp, correlation
 
 LEVELS = (2, 3, 4, 5, 6)
@@ -185,15 +185,13 @@ class LiteFlowNet(FlowNetwork):
 
     multiple: ClassVar[int] = 32
 
-    def __init__(self, init: Literal["default", "he"] = "default") -> None:
+    def __init__(self, init: Init = "default") -> None:
         super().__init__()
-        if init not in ("default", "he"):
-            raise ValueError(f"init is 'default' or 'he', not {init!r}")
         self.netFeatures = Features()
         self.netMatching = nn.ModuleList(Matching(level) for level in LEVELS)
         self.netSubpixel = nn.ModuleList(Subpixel(level) for level in LEVELS)
         self.netRegularization = nn.ModuleList(Regularization(level) for level in LEVELS)
-        if init == "he":
+        if wants_he("LiteFlowNet", init):
             start_seeing(self, self.netFeatures)
             for part in self.modules():
                 if isinstance(part, Regularization):  # begins as the plain average of the window

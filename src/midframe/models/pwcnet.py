@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from midframe.models.blocks import bgr, conv, leaky, wide
 from midframe.models.flow import FlowNetwork
-from midframe.models.flow_init import start_seeing
+from midframe.models.flow_init import Init, start_seeing, wants_he
 from midframe.ops import backwarp, correlation
 
 FEATURES = (16, 32, 64, 96, 128, 196)
@@ -131,11 +131,9 @@ class PWCNet(FlowNetwork):
         grid: Grid = "corners",
         channels: Literal["bgr", "rgb"] = "bgr",
         mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
-        init: Literal["default", "he"] = "default",
+        init: Init = "default",
     ) -> None:
         super().__init__()
-        if init not in ("default", "he"):
-            raise ValueError(f"init is 'default' or 'he', not {init!r}")
         self.channels, self.mean = channels, mean
         self.netExtractor = Extractor()
         self.netTwo = Decoder(2, grid)
@@ -144,7 +142,7 @@ class PWCNet(FlowNetwork):
         self.netFiv = Decoder(5, grid)
         self.netSix = Decoder(6, grid)
         self.netRefiner = Refiner()
-        if init == "he":
+        if wants_he("PWC-Net", init):
             start_seeing(self, self.netExtractor)
 
     def flows(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:

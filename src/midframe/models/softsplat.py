@@ -7,29 +7,31 @@ parameter names are those of its weights.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from midframe.models.base import Interpolator, Pad
+from midframe.models.base import Pad
 from midframe.models.blocks import resized, resized_flow, wide
 from midframe.models.flow import FlowNetwork
+from midframe.models.flow_init import Init, wants_he
 from midframe.models.gridnet import COLUMNS, ROWS, Block, GridNet, Style, Way
 from midframe.models.liteflownet import LiteFlowNet
 from midframe.models.pwcnet import PWCNet
-from midframe.models.softsplat_flow import Init, SmallFlow
+from midframe.models.softsplat_flow import SmallFlow
 from midframe.models.softsplat_init import start_from_average
 from midframe.models.softsplat_parts import (
-    at_every_time,
+    Motion,
+    SoftSplatForm,
+    Still,
     brightness,
     other_half,
-    prediction,
     side_by_side,
     toward,
 )
 from midframe.ops import splat
-from midframe.types import Inputs, Prediction
+from midframe.types import Inputs
 
 STYLE = Style("netMain", bias=False, shared=False)
 EPSILON = 1e-7
@@ -190,24 +192,12 @@ class Synthesis(GridNet):
         """Return a block by the node that it starts from."""
         return getattr(self, self._name(way, row, column))
 
-    def forward(self, both: Tensor, flow: Tensor | None, t: Tensor) -> Tensor:
-        """Return the normalised frames (B, T, 3, H, W) from both (2 B, 3, H, W)."""
-        features = self.netEncode(both)
-        metric = None
-        if flow is not None and self.netSoftmetric is not None:
-            metric = self.netSoftmetric(both, features[0], flow)
-
-        def synthesise(at: Tensor) -> Tensor:
-            if flow is None or metric is None:
-                rows = self.netWarp(features, None, None)
-            else:
-                rows = self.netWarp(features, toward(flow, at), toward(metric, at) * 2)
-            return self.netOutput(self.through(rows))
-
-        return at_every_time(synthesise, t)
+    def forward(self, features: list[Tensor], flow: Tensor | None, metric: Tensor | None) -> Tensor:
+        """Return the normalised frame (N, 3, H, W); the arguments are those of `Warp`."""
+        return self.netOutput(self.through(self.netWarp(features, flow, metric)))
 
 
-class SoftSplat(Interpolator):
+class SoftSplat(SoftSplatForm):
     """The published network; see the module's page for the paper.
 
     Args:
@@ -218,16 +208,9 @@ class SoftSplat(Interpolator):
         train_flow: whether the flow network is fine-tuned; else it gets no gradient.
         init: "default" is PyTorch's; "he" starts at no motion and the average of the frames, with
             features by which places can be told apart: see `flow_init`, `softsplat_init`.
-
-    Attributes:
-        moves: whether there is motion: without it there are neither flow network nor metric, and
-            GridNet sees the features where they are.
     """
 
-    provides: ClassVar[frozenset[str]] = frozenset({"flow"})
     pad = Pad(2, "replicate", "after")
-    casts: ClassVar[bool] = True
-    moves: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -244,56 +227,46 @@ class SoftSplat(Interpolator):
                 f"SoftSplat has flow {', '.join(networks)} and metric {', '.join(metrics)}, "
                 f"not {flow!r} and {metric!r}"
             )
-        if init not in ("default", "he"):
-            raise ValueError(f"SoftSplat has init default and he, not {init!r}")
         self.netFlow: nn.Module | None = None
         if self.moves:
             self.netFlow = networks[flow](init=init).requires_grad_(train_flow)
         self.netSynthesis = Synthesis(metrics[metric]() if self.moves else None)
-        if init == "he":
+        if wants_he("SoftSplat", init):
             start_from_average(self.netSynthesis)
 
-    def forward(self, x: Inputs, **hints: object) -> Prediction:
-        """Interpolate at every ``x.t``; flow, features and metric are computed once for all.
-
-        Args:
-            x: two frames with even height and width.
-            **hints: options of other models; ignored.
-
-        Returns:
-            Frame (not clamped) and flow 0->1 and 1->0, the same for every t.
-
-        Raises:
-            ValueError: for sizes that do not fit.
-        """
-        self.check_size(x)
+    def _enter(self, x: Inputs) -> tuple[Tensor, tuple[Tensor, ...]]:
         pair = torch.stack(x.pair, 1).flip(2)  # BGR
         mean = pair.mean(dim=(1, 2, 3, 4), keepdim=True)
         deviation = pair.std(dim=(1, 2, 3, 4), correction=0, keepdim=True)
-        both = torch.cat(((pair - mean) / (deviation + EPSILON)).unbind(1)).to(self.dtype)
-        flow = self._flow(x, both)
-        frame = self.netSynthesis(both, flow, x.t) * deviation + mean
-        return prediction(frame.flip(2), flow, x)
+        both = torch.cat(((pair - mean) / (deviation + EPSILON)).unbind(1))
+        return both.to(self.dtype), (mean, deviation)
 
-    def _flow(self, x: Inputs, both: Tensor) -> Tensor | None:
-        """Return the flows (2 B, 2, H, W), or None for the baseline."""
-        if self.netFlow is None:
-            return None
-        if isinstance(self.netFlow, FlowNetwork):
-            return self.netFlow.estimate_both(*x.pair)
-        return self.netFlow(both)
+    def _leave(self, frame: Tensor, scale: tuple[Tensor, ...]) -> Tensor:
+        mean, deviation = scale
+        return (frame * deviation + mean).flip(2)
+
+    def _features(self, both: Tensor) -> list[Tensor]:
+        return self.netSynthesis.netEncode(both)
+
+    def _motion(self, x: Inputs, both: Tensor, features: list[Tensor]) -> Motion:
+        network, metric = self.netFlow, self.netSynthesis.netSoftmetric
+        assert network is not None and metric is not None
+        whole = isinstance(network, FlowNetwork)
+        flow = network.estimate_both(*x.pair) if whole else network(both)
+        return Motion(flow, metric(both, features[0], flow), flow)
+
+    def _frame(self, features: list[Tensor], motion: Motion | None, t: Tensor) -> Tensor:
+        if motion is None:
+            return self.netSynthesis(features, None, None)
+        return self.netSynthesis(features, toward(motion.flow, t), toward(motion.metric, t) * 2)
 
 
-class SoftSplatGrid(SoftSplat):
+class SoftSplatGrid(Still, SoftSplat):
     """The baseline without motion, which knows only t = 0.5.
 
     Args:
         init: see `SoftSplat`.
     """
-
-    times = "half"
-    provides: ClassVar[frozenset[str]] = frozenset()
-    moves: ClassVar[bool] = False
 
     def __init__(self, init: Init = "default") -> None:
         super().__init__(init=init)

@@ -5,13 +5,11 @@ Niklaus and Liu, "Softmax Splatting for Video Frame Interpolation", CVPR 2020, a
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from midframe.models.blocks import leaky, resized_flow, wide
-from midframe.models.flow_init import start_seeing
+from midframe.models.flow_init import Init, start_seeing, wants_he
 from midframe.models.softsplat_parts import other_half
 from midframe.ops import backwarp, correlation
 
@@ -19,7 +17,6 @@ FLOW_FEATURES = (16, 32, 64, 96, 128, 192)
 FLOW_DECODER = (128, 128, 96, 64, 32)
 FLOW_NAMES = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth")
 VOLUME = 81
-Init = Literal["default", "he"]
 
 
 class FlowExtractor(nn.Module):
@@ -73,7 +70,7 @@ class SmallFlow(nn.Module):
         self.netExtractor = FlowExtractor()
         for level, name in enumerate(FLOW_NAMES, start=1):
             self.add_module(f"net{name}", FlowDecoder(level))
-        if init == "he":
+        if wants_he("SoftSplat's flow network", init):
             start_seeing(self, self.netExtractor, deviation=1.0)
 
     def forward(self, both: Tensor) -> Tensor:

@@ -13,20 +13,21 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from midframe.models.base import Interpolator, Pad
+from midframe.models.base import Pad
 from midframe.models.blocks import resized, resized_flow, wide
 from midframe.models.gridnet import COLUMNS, ROWS, Block, GridNet, Style, Way
 from midframe.models.pwcnet import PWCNet
 from midframe.models.softsplat_parts import (
-    at_every_time,
+    Motion,
+    SoftSplatForm,
+    Still,
     brightness,
     other_half,
-    prediction,
     side_by_side,
     toward,
 )
 from midframe.ops import splat
-from midframe.types import Inputs, Prediction
+from midframe.types import Inputs
 
 STYLE = Style("layers", bias=True, shared=True, counted=False)
 EPSILON = 1e-8
@@ -87,7 +88,7 @@ def metric_network() -> nn.Sequential:
     return nn.Sequential(first, STYLE.slope(METRIC_WIDTH), second, STYLE.slope(METRIC_WIDTH), last)
 
 
-class SoftSplatFull(Interpolator):
+class SoftSplatFull(SoftSplatForm):
     """The reproduction; see the module's page.
 
     Args:
@@ -96,16 +97,9 @@ class SoftSplatFull(Interpolator):
         metric: importance of the pixels: the brightness check times a trainable factor, "alpha",
             or a small "network" (which only the form "june" was published with).
         train_flow: whether PWC-Net is trained too, as published; else it gets no gradient.
-
-    Attributes:
-        moves: whether there is motion: without it there are neither flow network nor metric, and
-            GridNet sees the features where they are.
     """
 
-    provides: ClassVar[frozenset[str]] = frozenset({"flow"})
     pad = Pad(4, "replicate", "both")
-    casts: ClassVar[bool] = True
-    moves: ClassVar[bool] = True
     key_names: ClassVar[Mapping[str, str]] = PWCNet.key_names
 
     def __init__(
@@ -134,39 +128,33 @@ class SoftSplatFull(Interpolator):
         self.feature_pyramid = feature_pyramid()
         self.synth_net = SynthesisNetwork()
 
-    def forward(self, x: Inputs, **hints: object) -> Prediction:
-        """Interpolate at every ``x.t``; flow, features and metric are computed once for all.
-
-        The published code knows t = 0.5 only; other times shorten the flows accordingly.
-
-        Args:
-            x: two frames whose height and width are multiples of 4.
-            **hints: options of other models; ignored.
-
-        Returns:
-            Frame (clamped as the form does) and flow 0->1 and 1->0, the same for every t.
-
-        Raises:
-            ValueError: for sizes that do not fit.
-        """
-        self.check_size(x)
-        pair = torch.stack(x.pair, 1)
+    def _enter(self, x: Inputs) -> tuple[Tensor, tuple[Tensor, ...]]:
         if self.form == "june":
-            pair = pair * 2 - 1
-            flow = self._flow(*pair.unbind(1))
-            out = self._synthesis(torch.cat(pair.unbind(1)), flow, x.t)
-            return prediction(((out + 1) / 2).clamp(0, 1), flow, x)
-        flow = self._flow(*x.pair)
+            return torch.cat(x.pair) * 2 - 1, ()
+        pair = torch.stack(x.pair, 1)
         mean, deviation = _statistics(pair)
-        both = torch.cat(((pair - mean) / deviation).unbind(1))
-        frame = self._synthesis(both, flow, x.t) * deviation + mean
-        return prediction(frame if self.training else frame.clamp(0, 1), flow, x)
+        return torch.cat(((pair - mean) / deviation).unbind(1)), (mean, deviation)
 
-    def _flow(self, first: Tensor, second: Tensor) -> Tensor | None:
-        """Return the flows (2 B, 2, H, W), or None for the baseline."""
-        if self.flow_predictor is None:
-            return None
-        return self.flow_predictor.estimate_both(first, second)
+    def _leave(self, frame: Tensor, scale: tuple[Tensor, ...]) -> Tensor:
+        if self.form == "june":
+            return ((frame + 1) / 2).clamp(0, 1)
+        mean, deviation = scale
+        frame = frame * deviation + mean
+        return frame if self.training else frame.clamp(0, 1)
+
+    def _features(self, both: Tensor) -> list[Tensor]:
+        image = feature = both.to(self.dtype)
+        features = []
+        for level in self.feature_pyramid:
+            feature = level(feature)
+            features.append(_normalised(feature) if self.form == "head" else feature)
+        return [torch.cat((image, features[0]), 1), *features[1:]]
+
+    def _motion(self, x: Inputs, both: Tensor, features: list[Tensor]) -> Motion:
+        assert self.flow_predictor is not None
+        seen = both.chunk(2) if self.form == "june" else x.pair
+        flow = self.flow_predictor.estimate_both(*seen)
+        return Motion(flow, self._metric(both, flow), flow)
 
     def _metric(self, both: Tensor, flow: Tensor) -> Tensor:
         """Return the importance (2 B, 1, H, W) of both frames' pixels."""
@@ -176,40 +164,19 @@ class SoftSplatFull(Interpolator):
         seen = torch.cat((both, -difference), 1)
         return wide(self.v_net(seen.to(self.dtype)))
 
-    def _synthesis(self, both: Tensor, flow: Tensor | None, t: Tensor) -> Tensor:
-        """Return frames (B, T, 3, H, W) in the form's range from both (2 B, 3, H, W)."""
-        features = self._features(both)
-        metric = None if flow is None else self._metric(both, flow)
-
-        def synthesise(at: Tensor) -> Tensor:
-            carried = features
-            if flow is not None and metric is not None:
-                carried = _splatted(features, toward(flow, at), metric)
-            rows = [side_by_side(x, lead=0 if row else 3) for row, x in enumerate(carried)]
-            return self.synth_net(rows)
-
-        return at_every_time(synthesise, t)
-
-    def _features(self, both: Tensor) -> list[Tensor]:
-        """Return what is splatted at the three scales, the finest with the frame before it."""
-        image = feature = both.to(self.dtype)
-        features = []
-        for level in self.feature_pyramid:
-            feature = level(feature)
-            features.append(_normalised(feature) if self.form == "head" else feature)
-        return [torch.cat((image, features[0]), 1), *features[1:]]
+    def _frame(self, features: list[Tensor], motion: Motion | None, t: Tensor) -> Tensor:
+        if motion is not None:
+            features = _splatted(features, toward(motion.flow, t), motion.metric)
+        rows = [side_by_side(x, lead=0 if row else 3) for row, x in enumerate(features)]
+        return self.synth_net(rows)
 
 
-class SoftSplatFullGrid(SoftSplatFull):
+class SoftSplatFullGrid(Still, SoftSplatFull):
     """The baseline without motion, which knows only t = 0.5.
 
     Args:
         form: see `SoftSplatFull`.
     """
-
-    times = "half"
-    provides: ClassVar[frozenset[str]] = frozenset()
-    moves: ClassVar[bool] = False
 
     def __init__(self, form: Form = "head") -> None:
         super().__init__(form)

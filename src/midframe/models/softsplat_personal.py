@@ -12,20 +12,21 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from midframe.models.base import Interpolator, Pad
+from midframe.models.base import Pad
 from midframe.models.blocks import resized, wide
 from midframe.models.gridnet import COLUMNS, ROWS, Block, GridNet, Style, Way
 from midframe.models.pwcnet import PWCNet
 from midframe.models.softsplat_parts import (
-    at_every_time,
+    Motion,
+    SoftSplatForm,
+    Still,
     brightness,
     other_half,
-    prediction,
     side_by_side,
     toward,
 )
 from midframe.ops import splat
-from midframe.types import Inputs, Prediction
+from midframe.types import Inputs
 
 STYLE = Style("f", bias=True, shared=True)
 METRIC_ROWS = (16, 32, 64, 96)
@@ -136,7 +137,7 @@ class Grid(GridNet):
         return self.lateral_final(self.through([start(row) for start, row in zip(starts, rows)]))
 
 
-class SoftSplatPersonal(Interpolator):
+class SoftSplatPersonal(SoftSplatForm):
     """The reproduction; see the module's page.
 
     Args:
@@ -145,16 +146,11 @@ class SoftSplatPersonal(Interpolator):
         train_flow: whether PWC-Net is trained too; else it gets no gradient.
 
     Attributes:
-        moves: whether there is motion: without it there are neither flow network nor metric, and
-            GridNet sees the features where they are.
         idle: parameters without effect, which the published weights hold all the same: slopes below
             zero of activations that see only frames, and features behind a ReLU.
     """
 
-    provides: ClassVar[frozenset[str]] = frozenset({"flow"})
     pad = Pad(64, "replicate", "both")
-    casts: ClassVar[bool] = True
-    moves: ClassVar[bool] = True
     idle: ClassVar[frozenset[str]] = frozenset(
         f"grid_net.{start}.f.0.weight" for start in ("lateral_init", "down_0_0", "down_1_0")
     )
@@ -178,55 +174,37 @@ class SoftSplatPersonal(Interpolator):
                 self.Matric_UNet = MetricUNet()
         self.grid_net = Grid()
 
-    def forward(self, x: Inputs, **hints: object) -> Prediction:
-        """Interpolate at every ``x.t``; flow, features and metric are computed once for all.
+    def _enter(self, x: Inputs) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return torch.cat(x.pair), ()
 
-        The published code knows t = 0.5 only; other times shorten the flows accordingly.
+    def _leave(self, frame: Tensor, scale: tuple[Tensor, ...]) -> Tensor:
+        return frame
 
-        Args:
-            x: two frames whose height and width are multiples of 64.
-            **hints: options of other models; ignored.
-
-        Returns:
-            Frame (not clamped) and flow 0->1 and 1->0, the same for every t.
-
-        Raises:
-            ValueError: for sizes that do not fit.
-        """
-        self.check_size(x)
-        both = torch.cat(x.pair)
+    def _features(self, both: Tensor) -> list[Tensor]:
         image = both.to(self.dtype)
-        features = self.feature_extractor(image)
-        features[0] = torch.cat((image, features[0]), 1)
-        flow = quarter = metric = None
-        if self.flow_extractor is not None:
-            quarter = self.flow_extractor.both_ways(*x.pair)[0] * self.flow_extractor.unit
-            flow = resized(quarter, both.shape[-2:])
-            metric = self._metric(both, flow)
+        finest, *coarser = self.feature_extractor(image)
+        return [torch.cat((image, finest), 1), *coarser]
 
-        def synthesise(at: Tensor) -> Tensor:
-            carried = features
-            if quarter is not None and metric is not None:
-                carried = _splatted(features, toward(quarter, at), metric)
-            return self.grid_net([side_by_side(feature) for feature in carried])
-
-        return prediction(at_every_time(synthesise, x.t), flow, x)
-
-    def _metric(self, both: Tensor, flow: Tensor) -> Tensor:
-        """Return the importance (2 B, 1, H, W) of both frames' pixels."""
+    def _motion(self, x: Inputs, both: Tensor, features: list[Tensor]) -> Motion:
+        network = self.flow_extractor
+        assert network is not None
+        quarter = network.both_ways(*x.pair)[0] * network.unit
+        flow = resized(quarter, both.shape[-2:])
         metric = brightness(both, other_half(both), flow, "centers").mean(1, keepdim=True)
         if self.Matric_UNet is not None:
             metric = self.Matric_UNet(both.to(self.dtype), metric)
-        return self.alpha.to(metric.dtype) * metric
+        return Motion(flow, self.alpha.to(metric.dtype) * metric, quarter)
+
+    def _frame(self, features: list[Tensor], motion: Motion | None, t: Tensor) -> Tensor:
+        if motion is not None:
+            features = _splatted(features, toward(motion.carrier, t), motion.metric)
+        return self.grid_net([side_by_side(feature) for feature in features])
 
 
-class SoftSplatPersonalGrid(SoftSplatPersonal):
+class SoftSplatPersonalGrid(Still, SoftSplatPersonal):
     """The baseline without motion, which knows only t = 0.5."""
 
-    times = "half"
-    provides: ClassVar[frozenset[str]] = frozenset()
     pad = Pad(4, "replicate", "both")
-    moves: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
 from midframe.models.blocks import bgr, conv, join, leaky, resize, wide
-from midframe.models.flow_init import draw_enlarging, silence, start_seeing
+from midframe.models.flow_init import Init, draw_enlarging, silence, start_seeing, wants_he
 from midframe.ops import correlation, splat
 from midframe.types import Inputs, Prediction
 
@@ -205,7 +205,7 @@ class UPRNet(Interpolator):
     def __init__(
         self,
         size: Literal["base", "large", "LARGE"] = "base",
-        init: Literal["default", "he"] = "default",
+        init: Init = "default",
     ) -> None:
         super().__init__()
         if size not in SIZES:
@@ -218,12 +218,10 @@ class UPRNet(Interpolator):
         self.feat_pyramid = FeaturePyramid(feature)
         self.motion_estimator = MotionEstimator(feature[-1], widths(MOTION))
         self.synthesis_network = SynthesisNetwork(feature, widths(SYNTHESIS))
-        if init == "he":
+        if wants_he("UPR-Net", init):
             start_seeing(self, self.feat_pyramid)
             draw_enlarging(self.synthesis_network)
             silence(self.motion_estimator.conv_layer6, self.synthesis_network.pred)
-        elif init != "default":
-            raise ValueError(f"UPR-Net has init default and he, not {init!r}")
 
     def hints(self, height: int, width: int, benchmark: str | None = None) -> dict[str, Any]:
         """Return the published choice for a benchmark.

@@ -9,8 +9,8 @@ from os import PathLike
 from typing import Any
 
 import torch
-import yaml
 
+from midframe.choices import read_choice
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
 from midframe.models.flow import FlowNetwork
@@ -126,25 +126,17 @@ def check_config(config: Mapping[str, Any]) -> type[Interpolator]:
 def config_of(name: str) -> dict[str, Any]:
     """Return what conf/model/<name>.yaml says: a config that `build` takes.
 
-    Keys that the file may leave out are there: name, weights, hints.
+    Keys that the file may leave out are there: weights, hints.
 
     Raises:
-        UserError: for an unknown name, or a file that is no model's.
+        UserError: for an unknown name, or a file that is no model's or has another's name.
     """
     known = config_files("model")
     if name not in known:
         near = get_close_matches(str(name), known, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
         raise UserError(f"there is no model {name!r}; {hint}")
-    try:
-        config = yaml.safe_load(known[name].read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        said = " ".join(str(error).split())
-        raise UserError(f"{known[name]} is no yaml: {said}") from error
-    net = config.get("net") if isinstance(config, dict) else None
-    if not isinstance(net, dict) or "_target_" not in net:
-        raise UserError(f"{known[name]} has no net._target_: the class to build")
-    return {"name": name, "weights": None, "hints": {}, **config}
+    return {"weights": None, "hints": {}, **read_choice("model", known[name])}
 
 
 def build_empty(config: Mapping[str, Any]) -> Interpolator:

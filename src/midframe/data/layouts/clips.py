@@ -7,19 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from midframe.data.cutting import Cutting, Ends, Shot, cut_clips, hash_share, hold_out
 from midframe.data.layouts.folders import PICTURES, need, pictures
 from midframe.data.records import Clip
-from midframe.data.shots import (
-    Cutting,
-    Footage,
-    Shot,
-    cut_clips,
-    frame_folder,
-    hash_share,
-    hold_out,
-    load_or_cut,
-    video,
-)
+from midframe.data.shots import Footage, frame_folder, load_or_cut, video
 from midframe.errors import UserError
 from midframe.video.media import SUFFIXES
 
@@ -42,6 +33,7 @@ def clips(
     stride: int = 1,
     step: int = 1,
     motion: float = 12.0,
+    ends: Ends = "replicate",
     val_share: float = 0.1,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> Sequence[Clip]:
@@ -61,6 +53,7 @@ def clips(
         stride: every how many-th frame is used; 2 doubles the motion.
         step: frames from the beginning of a clip to that of the next.
         motion: clips with less are dropped as still, see `Cutting`.
+        ends: of a shot, for four inputs: "replicate" or "drop", see `Cutting`.
         val_share: of the videos that is held out.
         on_error: "skip" leaves out unreadable videos and counts them, "raise" stops.
 
@@ -74,7 +67,7 @@ def clips(
             f"data.layout: on_error={on_error} is raise or skip, val_share={val_share} lies "
             "between 0 and 1"
         )
-    how = Cutting(gap, stride, step, motion)
+    how = Cutting(gap, stride, step, motion, ends)
     shots = load_or_cut(
         find_footage(need(root, _TREE), max_side),
         Path(cache),
@@ -87,7 +80,8 @@ def clips(
         for name, one in shots.items()
     }
     if not any(found.values()):
-        reach = stride * gap * (2 * context - 1) + 1
+        gaps = 2 * context - 1 if ends == "drop" else 1
+        reach = stride * gap * gaps + 1
         raise UserError(
             f"{root}: no clip of {reach} moving frames in {len(shots)} videos; add longer videos "
             "or set data.layout.motion or data.layout.gap lower"

@@ -6,17 +6,18 @@ import csv
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median_low
 from typing import Literal
 
 from midframe.data.io import ImageFile
-from midframe.data.records import Clip
+from midframe.data.records import Clip, Source
 from midframe.errors import UserError
 
 _log = logging.getLogger(__name__)
 OnError = Literal["raise", "skip"]
+FrameType = Callable[[str], Source]  # makes a frame of the path of its file
 _NAMED = 3  # missing entries that a message names
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -133,19 +134,75 @@ def windows(folder: Path, group: str, *, context: int, factor: int, stride: int)
         factor: the gap between two inputs, in frames.
         stride: frames from the beginning of a clip to that of the next.
     """
+    inputs = tuple(i * factor for i in range(2 * context))
+    targets = tuple(range(inputs[context - 1] + 1, inputs[context]))
+    for frames in _frames(folder):
+        for start in range(0, len(frames) - inputs[-1], stride):
+            name = Path(frames[start].path).stem
+            part = tuple(frames[start : start + inputs[-1] + 1])
+            yield Clip(f"{group}/{name}", part, inputs, targets, group=group)
+
+
+def subfolders(root: Path) -> list[Path]:
+    """Return the folders directly below one, by name; hidden ones don't count."""
+    return sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def every_second(
+    root: Path, context: int, tree: str, source: Callable[[str], FrameType] = lambda name: ImageFile
+) -> list[Clip]:
+    """Return quintuplets of every folder of frames below one: t, t+2, t+4, t+6 and the target t+3.
+
+    They begin at every second frame, from the first one on, and are named by their targets.
+
+    Args:
+        root: holds one folder of frames per sequence.
+        context: 2; with 1 these are the triplets t+2, t+3, t+4 for the same targets.
+        tree: the folder that is expected, for the message where there are none.
+        source: says by a folder's name as what its files are read.
+
+    Raises:
+        UserError: if no folder has seven frames.
+    """
+    found: list[Clip] = []
+    for folder in subfolders(root):
+        read = source(folder.name)
+        for files in _frames(folder):
+            frames = tuple(read(file.path) for file in files)
+            for start in range(0, len(frames) - 6, 2):
+                name = f"{folder.name}/{Path(files[start + 3].path).stem}"
+                part = frames[start : start + 7]
+                clip = Clip(name, part, (0, 2, 4, 6), (3,), group=folder.name)
+                found.append(clip if context == 2 else only_the_gap(clip))
+    if not found:
+        raise UserError(
+            f"{root}: no folder of seven frames; set data.root to a folder like\n{tree}"
+        )
+    return found
+
+
+def only_the_gap(clip: Clip) -> Clip:
+    """Return a clip without what lies outside of its two middle inputs, for two-frame models."""
+    start, end = clip.ends
+    return Clip(
+        id=clip.id,
+        frames=clip.frames[start : end + 1],
+        inputs=(0, end - start),
+        targets=tuple(target - start for target in clip.targets),
+        flow={target - start: pair for target, pair in clip.flow.items()},
+        group=clip.group,
+    )
+
+
+def _frames(folder: Path) -> list[list[ImageFile]]:
+    """Return the frames of a folder, in runs between which some are missing; the log says where."""
     # one string object per frame, shared by the clips that overlap
     runs = [[ImageFile(f"{folder}{os.sep}{n}") for n in run] for run in _runs(pictures(folder))]
     if len(runs) > 1:
         last, more = Path(runs[0][-1].path).name, len(runs) - 2
         where = last + (f" and at {more} more places" if more else "")
         _log.warning("%s: frames are missing after %s; no clip reaches over that", folder, where)
-    inputs = tuple(i * factor for i in range(2 * context))
-    targets = tuple(range(inputs[context - 1] + 1, inputs[context]))
-    for frames in runs:
-        for start in range(0, len(frames) - inputs[-1], stride):
-            name = Path(frames[start].path).stem
-            part = tuple(frames[start : start + inputs[-1] + 1])
-            yield Clip(f"{group}/{name}", part, inputs, targets, group=group)
+    return runs
 
 
 def _runs(names: Sequence[str]) -> list[Sequence[str]]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from midframe.data.cutting import Cutting, Ends, Shot, cut_clips, hold_out
 from midframe.data.records import Clip
-from midframe.data.shots import Cutting, Shot, cut_clips, hold_out, load_or_cut, video
+from midframe.data.shots import load_or_cut, video
 from midframe.errors import UserError
 
 VIDEOS = ("bigbuckbunny", "bikes")
@@ -24,6 +25,7 @@ def clips(
     stride: int = 1,
     step: int = 1,
     motion: float = 12.0,
+    ends: Ends = "replicate",
     val_share: float = 0.22,
 ) -> Sequence[Clip]:
     """Return the moving clips of the sample videos, decoding them into shards the first time.
@@ -41,6 +43,7 @@ def clips(
         stride: every how many-th frame is used; 2 doubles the motion.
         step: frames from the beginning of a clip to that of the next.
         motion: clips with less are dropped as still, see `Cutting`.
+        ends: of a shot, for four inputs: "replicate" or "drop", see `Cutting`.
         val_share: of the moving triplets of each video that is held out.
 
     Raises:
@@ -50,7 +53,7 @@ def clips(
         raise UserError("data sample keeps the decoded frames in data.root; set it to a folder")
     if split not in SPLITS:
         raise UserError(f"data sample has no split '{split}'; there are {', '.join(SPLITS)}")
-    how = Cutting(gap, stride, step, motion)
+    how = Cutting(gap, stride, step, motion, ends)
     shots = _shots(Path(root), max_side)
     sides = [hold_out(one, val_share, how) for one in shots.values()]
     chosen = [shot for side in sides for shot in side[SPLITS.index(split)]]

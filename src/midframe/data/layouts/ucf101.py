@@ -1,0 +1,65 @@
+"""UCF101 as 100 quintuplets, for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from midframe.data.io import ImageFile
+from midframe.data.layouts.folders import (
+    OnError,
+    need,
+    need_context,
+    need_split,
+    report_missing,
+    subfolders,
+)
+from midframe.data.records import Clip, PartialClips
+from midframe.errors import UserError
+
+TREE = """\
+  ucf101/
+    0/frame0.png frame1.png framet.png frame2.png frame3.png      (100 folders of any name)
+    1/...
+The data set is the part of UCF101 that Quadratic Video Interpolation (Xu et al., NeurIPS 2019) \
+and ST-MFNet are tested on."""
+_FRAMES = ("frame0", "frame1", "framet", "frame2", "frame3")  # in time order
+
+
+def quintuplets(
+    root: Path | None, split: str = "test", context: int = 2, *, on_error: OnError = "raise"
+) -> Sequence[Clip]:
+    """Index the quintuplets: inputs frame0, frame1, frame2, frame3, target framet.
+
+    Args:
+        root: the folder that holds one folder per quintuplet.
+        split: "test".
+        context: 2; with 1 the inputs are frame1 and frame2, and the outer two need not be there.
+        on_error: "skip" leaves out folders that lack a picture and counts them, "raise" stops.
+
+    Raises:
+        UserError: if the folder is missing or holds no quintuplet, or one is not whole.
+    """
+    need_split("ucf101", split, ("test",))
+    need_context("ucf101", context, (1, 2), "another benchmark")
+    root = need(root, TREE)
+    folders = subfolders(root)
+    if not folders:
+        raise UserError(f"{root}: no folder in it; set data.root to a folder like\n{TREE}")
+    needed = _FRAMES if context == 2 else _FRAMES[1:4]
+    found: list[Clip] = []
+    missing: list[str] = []
+    for folder in folders:
+        paths = [folder / f"{name}.png" for name in needed]
+        if all(path.is_file() for path in paths):
+            found.append(_clip(folder.name, paths))
+        else:
+            missing.append(folder.name)
+    count = report_missing("ucf101", missing, len(folders), TREE, root, on_error)
+    return PartialClips(found, count)
+
+
+def _clip(name: str, paths: Sequence[Path]) -> Clip:
+    frames = tuple(ImageFile(str(path)) for path in paths)
+    inputs, targets = ((0, 1, 3, 4), (2,)) if len(paths) == 5 else ((0, 2), (1,))
+    return Clip(name, frames, inputs, targets, group=name)

@@ -1,0 +1,185 @@
+"""Frames at any position of a video: two and four frames, ends, bisection, memory."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+
+from midframe.errors import UserError
+from midframe.models.average import Average
+from midframe.models.between import Between, parse_times
+from midframe.models.timeline import Timeline
+from midframe.types import Prediction
+
+
+class Seen(Average):
+    """Keeps what it was asked: the level of every frame, and the times."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def forward(self, x, **hints):
+        levels = [round(float(v), 6) for v in x.frames[0, :, 0, 0, 0]]
+        self.calls.append((levels, [round(float(t), 6) for t in x.t[0]]))
+        return super().forward(x)
+
+
+class Four(Seen):
+    """Cubic through four frames at the middle: exact for the squares that `square` gives."""
+
+    context = 2
+    times = "half"
+
+    def forward(self, x, **hints):
+        super().forward(x)
+        assert (x.t == 0.5).all() and x.frames.shape[1] == 4
+        f0, f1, f2, f3 = x.frames.unbind(1)
+        return Prediction((9 * (f1 + f2) - (f0 + f3))[:, None] / 16)
+
+
+class Ignores(Seen):
+    trainable = True
+
+    def forward(self, x, **hints):
+        x.t = torch.full_like(x.t, 0.5)
+        return super().forward(x)
+
+
+def frame(level):
+    return torch.full((3, 2, 2), float(level))
+
+
+def square(i):
+    return frame((i / 10) ** 2)
+
+
+def levels(frames):
+    return [float(f[0, 0, 0]) for f in frames]
+
+
+def all_between(timeline, times):
+    return [levels(timeline.between(gap, times)) for gap in range(timeline.count - 1)]
+
+
+def test_two_frames_and_any_time():
+    model, loaded = Seen(), []
+
+    def load(i):
+        loaded.append(i)
+        return frame(i / 8)
+
+    found = all_between(Timeline(model, load, 4), parse_times(5))
+    assert found == [pytest.approx([(g + k / 5) / 8 for k in range(1, 5)]) for g in range(3)]
+    assert loaded == [0, 1, 2, 3] and len(model.calls) == 3  # all times of a gap in one call
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_four_frames_are_bisected_with_four_frames(factor):
+    model, loaded = Four(), []
+
+    def load(i):
+        loaded.append(i)
+        return square(i)
+
+    timeline = Timeline(model, load, 9)
+    found = all_between(timeline, parse_times(factor))
+    assert timeline.bisects
+    assert loaded == list(range(9))
+    assert len(model.calls) == 8 * (factor - 1)  # each frame once
+    for gap in range(3, 5):  # what the ends reach is not exact
+        exact = [((gap + k / factor) / 10) ** 2 for k in range(1, factor)]
+        assert found[gap] == pytest.approx(exact, abs=1e-6)
+
+
+def test_ends_of_a_model_of_four_frames():
+    model = Four()
+    assert levels(Timeline(model, square, 4).between(0, parse_times(2))) == pytest.approx(
+        [(9 * (0 + 0.01) - (0 + 0.04)) / 16]
+    )
+    assert model.calls[0][0] == [0, 0, 0.01, 0.04]  # the outer frame twice
+    timeline = Timeline(Four(), square, 5, "repeat")
+    first, *inner, last = all_between(timeline, parse_times(4))
+    assert first == [0] * 3 and last == pytest.approx([0.16] * 3)
+    assert all(0 < v < 0.16 for gap in inner for v in gap)
+    # published: f0 f0 f1 mid f2 mid f3 f4 f4
+    assert timeline.model.calls[0][0] == [0, 0.01, 0.04, 0.09]
+    # a model of two frames repeats nothing
+    pair = Timeline(Seen(), square, 2, "repeat")
+    assert levels(pair.between(0, parse_times(2))) == pytest.approx([0.005])
+
+
+def test_few_frames():
+    assert levels(Timeline(Four(), square, 2).between(0, parse_times(2))) == pytest.approx([0.005])
+    with pytest.raises(UserError, match="one frame"):
+        Timeline(Average(), square, 1)
+    with pytest.raises(UserError, match="has 3 frames; with its ends repeated"):
+        Timeline(Four(), square, 3, "repeat")
+    with pytest.raises(IndexError):
+        Timeline(Average(), square, 2).between(1, parse_times(2))
+    with pytest.raises(UserError, match="interpolate or repeat"):
+        Timeline(Average(), square, 2, "nothing")
+
+
+def test_frames_that_are_equal_stay_as_they_are_whatever_the_model_makes_of_them():
+    class Wrong(Four):
+        def forward(self, x, **hints):
+            return Prediction(super().forward(x).frame + 0.1)
+
+    timeline = Timeline(Wrong(), lambda i: frame(0.5), 4)
+    first = timeline.at(0)
+    assert all(torch.equal(f, first) for f in timeline.between(1, parse_times(8)))
+
+
+def test_weights_that_ignore_the_time_are_bisected():
+    video = [0.0, 0.0, 0.4, 0.8]
+    timeline = Timeline(Ignores(), lambda i: frame(video[i]), 4)
+    found = all_between(timeline, parse_times(4))
+    assert found[0] == [0.0, 0.0, 0.0]  # where nothing moves, it cannot be told
+    assert found[1:] == [pytest.approx([0.1, 0.2, 0.3]), pytest.approx([0.5, 0.6, 0.7])]
+    assert timeline.bisects
+    third = Timeline(Ignores(), lambda i: frame(video[i]), 4)
+    third.between(0, parse_times(3))
+    with pytest.raises(UserError, match=r"t = 1/3 cannot be reached"):
+        third.between(1, parse_times(3))
+
+
+def test_memory_does_not_grow_with_the_length():
+    for model in (Seen(), Four()):
+        timeline = Timeline(model, square, 200)
+        sizes = []
+        for gap in range(199):
+            timeline.between(gap, parse_times(8))
+            sizes.append(len(timeline._known))
+        assert max(sizes) == max(sizes[:20]) <= 40
+
+
+def test_times_may_differ_from_gap_to_gap():
+    loaded = []
+
+    def load(i):
+        loaded.append(i)
+        return square(i)
+
+    timeline = Timeline(Four(), load, 12)
+    for gap in range(11):
+        times = [Fraction(1, 8)] if gap % 3 == 2 else [Fraction(1, 2)] if gap % 3 else []
+        timeline.between(gap, times)
+    assert loaded == sorted(set(loaded))
+
+
+def test_a_prediction_that_is_not_finite_is_refused():
+    timeline = Timeline(Average(), lambda i: frame(i or torch.nan), 2)
+    with pytest.raises(UserError, match="not finite"):
+        timeline.between(0, parse_times(2))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 8])
+def test_two_frames_are_what_pictures_give(factor):
+    first, second = torch.rand(2, 3, 8, 8)
+    times = parse_times(factor)
+    pictures = Between(Average(), first, second, times).frames()
+    video = Timeline(Average(), [first, second].__getitem__, 2).between(0, times)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(pictures, video))
