@@ -26,7 +26,7 @@ train: $(STAMP)
 evaluate: $(STAMP)
 	$(BIN)/python evaluate.py $(ARGS)
 
-test: $(STAMP)
+test: lint
 	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-slow: $(STAMP)
