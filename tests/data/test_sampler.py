@@ -13,8 +13,8 @@ def test_every_epoch_visits_every_clip_once_and_in_its_own_order():
     for epoch in range(4):
         part = tickets[10 * epoch : 10 * epoch + 10]
         assert {t.epoch for t in part} == {epoch}
-        assert sorted(t.index for t in part) == list(range(10))
-    orders = [[t.index for t in tickets[10 * e : 10 * e + 10]] for e in range(4)]
+        assert sorted(t.clip for t in part) == list(range(10))
+    orders = [[t.clip for t in tickets[10 * e : 10 * e + 10]] for e in range(4)]
     assert len({tuple(order) for order in orders}) == 4
     assert list(itertools.chain(*StepSampler(10, 4, seed=2, steps=10))) != tickets
 
@@ -22,7 +22,7 @@ def test_every_epoch_visits_every_clip_once_and_in_its_own_order():
 def test_a_data_set_smaller_than_the_batch():
     batches = list(StepSampler(3, 8, seed=0, steps=5))
     assert [len(b) for b in batches] == [8] * 5
-    assert sorted(t.index for t in batches[0][:3]) == [0, 1, 2]
+    assert sorted(t.clip for t in batches[0][:3]) == [0, 1, 2]
     assert batches[0][3].epoch == 1
 
 
@@ -61,7 +61,7 @@ def test_a_batch_that_cannot_be_shared_names_ones_that_can():
 @pytest.mark.parametrize("limit", [None, 1, 5, 99])
 def test_evaluation_visits_every_clip_once(world, limit):
     samplers = [EvalSampler(13, 3, rank, world, limit) for rank in range(world)]
-    seen = sorted(t.index for s in samplers for batch in s for t in batch)
+    seen = sorted(t.clip for s in samplers for batch in s for t in batch)
     count = min(limit or 13, 13)
     assert len(set(seen)) == count and len(seen) == max(count, world)
     assert all(len(list(s)) == len(s) for s in samplers)
@@ -72,7 +72,7 @@ def test_evaluation_visits_every_clip_once(world, limit):
 def test_no_rank_is_left_without_a_batch():
     """One without would not validate, and the others wait for it; rows are kept by clip."""
     shares = [list(EvalSampler(2, 4, rank, 4)) for rank in range(4)]
-    assert [[t.index for t in batch] for (batch,) in shares] == [[0], [1], [0], [0]]
+    assert [[t.clip for t in batch] for (batch,) in shares] == [[0], [1], [0], [0]]
 
 
 def test_a_wrong_option_is_named_as_it_is_given():
@@ -82,4 +82,4 @@ def test_a_wrong_option_is_named_as_it_is_given():
 
 def test_a_limit_is_spread_over_the_data_set():
     (batch,) = EvalSampler(100, 8, limit=4)
-    assert [t.index for t in batch] == [0, 25, 50, 75]
+    assert [t.clip for t in batch] == [0, 25, 50, 75]

@@ -26,6 +26,7 @@ def config(**changes: Any) -> DictConfig:
         "trainer": {"max_steps": 100},
         "optimizer": {"lr": 1e-4},
         "seed": 1,
+        "weights": None,
         "paths": {"runs": "runs"},
         "expected": {},
     }

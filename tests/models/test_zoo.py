@@ -14,7 +14,7 @@ from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.paths import config_dir, config_files
 
-KEYS = {"name", "net", "weights", "hints", "loss", "info"}
+KEYS = {"name", "net", "weights", "parts", "hints", "loss", "info"}
 
 
 def test_every_yaml_is_a_complete_model_named_after_its_file():
@@ -28,6 +28,7 @@ def test_every_yaml_is_a_complete_model_named_after_its_file():
         assert config.get("weights") is None
         facts = midframe.describe(name)
         model = midframe.create_model(name)
+        assert set((config.get("parts") or {}).values()) <= {None}
         assert facts["parameters"] == sum(p.numel() for p in model.parameters())
         assert not {"context", "times"} & set(config.get("info") or {})  # the class says it
         assert (facts["context"], facts["times"]) == (model.context, model.times)

@@ -199,7 +199,12 @@ class Sample:
 
 
 class Ticket(NamedTuple):
-    """What a sampler hands to the data set: all randomness of a sample follows from it."""
+    """What a sampler hands to the data set: all randomness of a sample follows from it.
+
+    Attributes:
+        epoch: which pass over the clips it is.
+        clip: place of the clip in the data set.
+    """
 
     epoch: int
-    index: int
+    clip: int

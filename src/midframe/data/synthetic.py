@@ -362,6 +362,6 @@ def shape_table(seed: int, split: int, number: int) -> np.ndarray:
     if kind == "ring":
         inner = np.rint(points * rng.uniform(0.4, 0.75) + fine / 2).astype(np.int32)
         cv2.fillPoly(mask, [inner], 0)
-    signed = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
-    signed -= cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+    signed = inside - cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
     return cv2.resize(signed, (SHAPE, SHAPE), interpolation=cv2.INTER_AREA) / 4.0

@@ -24,7 +24,7 @@ from midframe.data.sampler import per_device_batch
 from midframe.engine.build import plain
 from midframe.engine.enrich import Enricher
 from midframe.errors import UserError
-from midframe.launch import check_teaching, check_values, entry
+from midframe.launch import check_parts, check_teaching, check_values, entry
 from midframe.launch.commands import advised
 from midframe.launch.runs import own_overrides
 from midframe.losses import Term, WeightedSum
@@ -63,6 +63,7 @@ def find_problems(cfg: DictConfig) -> Iterator[str]:
         yield from wrong
         return
     yield from _weights(cfg)
+    yield from check_parts.find_problems(cfg, model)
     yield from _model_and_data(cfg, model)
     yield from _loss(cfg, model)
     yield from _sizes(cfg, model)
@@ -351,3 +352,5 @@ def _report(cfg: DictConfig) -> None:
         f"ok: model={cfg.model.name} data={cfg.data.name}: names and options are right\n"
         f"train it:  {advised('train', *own_overrides())}"
     )
+    for line in check_parts.remarks(cfg, zoo.build_empty(plain(cfg.model))):
+        print(line)

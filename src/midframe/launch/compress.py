@@ -156,7 +156,7 @@ def _build(config: Mapping[str, Any], weights: Path | None) -> Interpolator:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # what is new in a narrow network is the same every time
-        return zoo.build({**config, "weights": weights or UNTRAINED})
+        return zoo.build({**config, "weights": weights or UNTRAINED, "parts": {}})
 
 
 def _given(words: Sequence[str]) -> dict[str, int]:
@@ -235,6 +235,7 @@ def _write(
         "net": config["net"],
         **({"loss": loss} if loss else {}),
         "weights": None,
+        **({"parts": dict.fromkeys(config["parts"])} if config.get("parts") else {}),
         "hints": config.get("hints") or {},
         "info": {**known, "parameters": numbers["parameters"], "compressed": compressed},
     }

@@ -114,7 +114,8 @@ def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
     """Return all that a number depends on besides the protocol, for the record."""
     from midframe.launch.environment import environment
     from midframe.launch.sources import sources
-    from midframe.models.weights import chosen_weights, sha256_of
+    from midframe.models.parts import digests
+    from midframe.models.weights import chosen_weights
     from midframe.ops.backend import current
 
     weights = chosen_weights(cfg.weights, cfg.model)
@@ -125,7 +126,7 @@ def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
     return {
         "model": cfg.model.name + (" (untrained)" if untrained and not weights else ""),
         "weights": str(weights) if weights else untrained,
-        "weights_sha256": sha256_of(weights) if weights else None,
+        **digests(weights, config),
         "model_config": {k: config.get(k) for k in ("name", "net", "hints")},
         "precision": cfg.precision,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

@@ -17,6 +17,7 @@ from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.models.base import Interpolator
 from midframe.models.of_run import model_of_run
+from midframe.models.parts import overruled
 from midframe.models.weights import UNTRAINED, chosen_weights
 
 PRECISIONS = ("fp32", "bf16")
@@ -89,6 +90,8 @@ def load_model(
             raise
         how = mend or f"add {' '.join(words)}"
         raise UserError(f"{path} is of a run with another network: {how}\n{error}") from error
+    if path is not None and (line := overruled(config)):
+        print(f"note: {line}")
     if words:
         print(f"note: {path} fits, but was trained with {' '.join(words)}")
     if model.trainable and path is None and UNTRAINED not in (weights, config.get("weights")):

@@ -100,6 +100,9 @@ def identity(cfg: DictConfig) -> str:
     kept = {k: v for k, v in tree.items() if k not in _VOLATILE}
     for group, names in _VOLATILE_IN.items():
         kept[group] = {k: v for k, v in (kept.get(group) or {}).items() if k not in names}
+    model = kept["model"]  # parts without weights are as if nobody had named them
+    parts = {k: v for k, v in (model.pop("parts", None) or {}).items() if v is not None}
+    kept["model"] = {**model, "parts": parts} if parts else model
     kept["callbacks"] = {k: v for k, v in (tree.get("callbacks") or {}).items() if k == "ema"}
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

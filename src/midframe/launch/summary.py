@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from midframe.data.module import Data
 from midframe.engine.module import VFIModule
+from midframe.launch.check_parts import remarks
 from midframe.launch.commands import advised
 from midframe.launch.runs import Run, own_overrides
 from midframe.models.weights import BEST, LAST
@@ -23,6 +24,8 @@ def print_start(cfg: DictConfig, run: Run, data: Data, module: VFIModule, traine
     count = sum(p.numel() for p in module.model.parameters())
     device = f"{trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}"
     print(f"model   {cfg.model.name}, {count:,} parameters")
+    for line in [] if run.checkpoint else remarks(cfg, module.model):
+        print(line)
     print(f"data    {data.describe()}")
     if shared := data.shared_group():
         print(f"warning: {shared}")

@@ -12,7 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from midframe.data.module import Data
-from midframe.engine.build import build_data, build_module, build_trainer
+from midframe.engine.build import build_data, build_module, build_trainer, plain
 from midframe.engine.feed import Feed
 from midframe.engine.module import VFIModule
 from midframe.errors import UserError
@@ -22,6 +22,8 @@ from midframe.launch.check import check, check_labels
 from midframe.launch.check_teaching import check_times
 from midframe.launch.runs import Run, newest_checkpoint, open_run
 from midframe.launch.summary import print_end, print_start
+from midframe.models.parts import digests
+from midframe.models.weights import chosen_weights
 
 
 def train_main(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +49,8 @@ def train(cfg: DictConfig) -> None:
         if run.is_main:
             text = OmegaConf.to_yaml(cfg, resolve=True)
             write_bytes(run.dir / "config.yaml", text.encode())
+        if run.is_main and run.checkpoint is None:  # of a resumed one the record has it
+            run.save(**digests(chosen_weights(cfg.weights, cfg.model), plain(cfg.model)))
         run.save(data=data.fingerprint(), model=cfg.model.name)
         trainer = make_trainer(cfg, run.step)
         print_start(cfg, run, data, module, trainer)

@@ -39,7 +39,7 @@ def interpolate(
     if model.context != 1:
         raise UserError(f"{type(model).__name__} needs {2 * model.context} frames, not two")
     several = not isinstance(t, (int, float))
-    times = _times(t if several else [t], model)
+    times = _times([t] if isinstance(t, (int, float)) else t, model)
     if not isinstance(frame0, (np.ndarray, Tensor)):
         raise UserError(f"frames are arrays or tensors, not {_kind(frame0)}")
     if type(frame0) is not type(frame1) or frame0.shape != frame1.shape:

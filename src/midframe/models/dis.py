@@ -26,6 +26,9 @@ LEAST = 32  # pixels on a side; OpenCV fails below a few patches
 LUMA = (0.299, 0.587, 0.114)
 PRESETS = ("ultrafast", "fast", "medium")
 
+# of one estimate: flow 0->1, flow 1->0, how far each is to be trusted
+Move = tuple[Tensor, Tensor, Tensor, Tensor]
+
 
 class Dis(Interpolator):
     """DIS flow and bicubic warping; not differentiable, runs on the CPU.
@@ -63,20 +66,20 @@ class Dis(Interpolator):
         """Interpolate at every ``x.t``; flow is backward (t->0, t->1)."""
         device, dtype = x.frames.device, x.frames.dtype
         firsts, seconds = (frame.detach().cpu().float() for frame in x.pair)
-        frames, flows, masks = [], [], []
+        made: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])  # frame, flow, mask
         with torch.autocast(device.type, enabled=False):
             for first, second, times in zip(firsts, seconds, x.t.tolist()):
                 moves = self._estimate(first, second)
                 parts = [self._at(first, second, moves, t) for t in times]
-                for into, values in zip((frames, flows, masks), zip(*parts)):
+                for into, values in zip(made, zip(*parts)):
                     into.append(torch.stack(values))
-        frame, flow, mask = (torch.stack(y).to(device) for y in (frames, flows, masks))
+        frame, flow, mask = (torch.stack(y).to(device) for y in made)
         return Prediction(frame.to(dtype), flow, "backward", mask)
 
-    def _estimate(self, first: Tensor, second: Tensor) -> list[tuple[Tensor, ...]]:
-        """Return per estimate (flow 0->1, flow 1->0, how far each is to be trusted)."""
+    def _estimate(self, first: Tensor, second: Tensor) -> list[Move]:
+        """Return what each estimate says."""
         levels = [grey(frame) for frame in (first, second)]
-        moves = []
+        moves: list[Move] = []
         for index in range(self.estimates):
             # Without mean normalisation brightness is a clue; refinement would undo the gain.
             plain = index > 0
@@ -98,7 +101,7 @@ class Dis(Interpolator):
         return torch.from_numpy(estimate(dis, start, end)).permute(2, 0, 1).contiguous()
 
     def _at(
-        self, first: Tensor, second: Tensor, moves: list[tuple[Tensor, ...]], t: float
+        self, first: Tensor, second: Tensor, moves: list[Move], t: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return frame (3, H, W), flow (2, 2, H, W) and mask (1, H, W) at one time."""
         candidates = []  # of the motion 0->1 of what is seen at t
@@ -130,7 +133,7 @@ def create_dis(preset: str = "medium") -> Any:
 
     if preset not in PRESETS:
         raise UserError(f"DIS flow has no preset {preset!r}; choose {', '.join(PRESETS)}")
-    return cv2.DISOpticalFlow_create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
+    return cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
 
 
 def grey(frames: Tensor) -> np.ndarray:

@@ -129,8 +129,7 @@ def _splatted(x: Inputs, forth: Tensor, back: Tensor) -> Tensor:
     """Splat both frames along the flow and mix what arrives; what neither reaches is blended."""
     batch, times = x.t.shape
     t = x.t.reshape(-1, 1, 1, 1).to(forth.dtype)
-    total: Tensor | float = 0.0
-    share: Tensor | float = 0.0
+    arrived = []
     for here, there, flow, way, near in (
         (*x.pair, forth, t, 1 - t),
         (*reversed(x.pair), back, 1 - t, t),
@@ -140,7 +139,8 @@ def _splatted(x: Inputs, forth: Tensor, back: Tensor) -> Tensor:
         marked, flow, error = (y.repeat_interleave(times, 0) for y in (marked, flow, error))
         moved = splat(marked, flow * way, -TRUST * error, "soft", "zeroeps")
         reached = (moved[:, 3:] > 0.5).to(moved.dtype) * near.clamp(min=1e-3)
-        total, share = total + moved[:, :3] * reached, share + reached
+        arrived.append((moved[:, :3] * reached, reached))
+    total, share = (one + other for one, other in zip(*arrived))
     empty = share == 0
     frame = torch.where(empty, blend(x).flatten(0, 1), total / torch.where(empty, 1.0, share))
     return frame.clamp(0, 1).unflatten(0, (batch, times))

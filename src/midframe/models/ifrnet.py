@@ -56,6 +56,11 @@ SIZES = {
 class Encoder(nn.Module):
     """Feature pyramid of one frame: (N, 3, H, W) -> features at H/2, H/4, H/8, H/16."""
 
+    pyramid1: nn.Sequential
+    pyramid2: nn.Sequential
+    pyramid3: nn.Sequential
+    pyramid4: nn.Sequential
+
     def __init__(self, widths: Widths) -> None:
         super().__init__()
         inside, kernel = 3, widths.first_kernel
@@ -166,9 +171,11 @@ class IFRNet(Interpolator):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, a=0.25)
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         for decoder in (self.decoder4, self.decoder3, self.decoder2, self.decoder1):
             head = decoder.convblock[2]
+            assert isinstance(head, nn.ConvTranspose2d) and head.bias is not None
             spoken = 8 if decoder is self.decoder1 else 4
             head.weight[:, :spoken].zero_()
             head.bias[:spoken].zero_()

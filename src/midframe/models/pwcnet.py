@@ -52,6 +52,12 @@ class Extractor(nn.Module):
 class Decoder(nn.Module):
     """The flow of one level (2 to 6) from its features and the level above."""
 
+    netOne: nn.Sequential
+    netTwo: nn.Sequential
+    netThr: nn.Sequential
+    netFou: nn.Sequential
+    netFiv: nn.Sequential
+
     def __init__(self, level: int, grid: Grid) -> None:
         super().__init__()
         self.grid, self.scale = grid, 0.0

@@ -58,6 +58,10 @@ class Basic(nn.Module):
 class Encoder(nn.Module):
     """Feature pyramid of one frame: (N, 3, H, W) -> H, H/2, H/4."""
 
+    netOne: nn.Sequential
+    netTwo: nn.Sequential
+    netThr: nn.Sequential
+
     def __init__(self) -> None:
         super().__init__()
         inside = 3
@@ -126,6 +130,10 @@ class AlphaMetric(nn.Module):
 
 class Warp(nn.Module):
     """What both frames' features, splatted to the target time, give at the three scales."""
+
+    netOne: Basic
+    netTwo: Basic
+    netThr: Basic
 
     def __init__(self) -> None:
         super().__init__()
@@ -251,8 +259,10 @@ class SoftSplat(SoftSplatForm):
     def _motion(self, x: Inputs, both: Tensor, features: list[Tensor]) -> Motion:
         network, metric = self.netFlow, self.netSynthesis.netSoftmetric
         assert network is not None and metric is not None
-        whole = isinstance(network, FlowNetwork)
-        flow = network.estimate_both(*x.pair) if whole else network(both)
+        if isinstance(network, FlowNetwork):
+            flow = network.estimate_both(*x.pair)
+        else:
+            flow = network(both)
         return Motion(flow, metric(both, features[0], flow), flow)
 
     def _frame(self, features: list[Tensor], motion: Motion | None, t: Tensor) -> Tensor:

@@ -79,4 +79,5 @@ class SmallFlow(nn.Module):
         levels = self.netExtractor(both)
         for name, features in zip(reversed(FLOW_NAMES), reversed(levels)):
             flow = getattr(self, f"net{name}")(features, other_half(features), flow)
+        assert flow is not None  # there are levels
         return resized_flow(flow, both.shape[-2:])

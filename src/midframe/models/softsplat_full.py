@@ -61,7 +61,7 @@ class SynthesisNetwork(GridNet):
     def block(self, way: Way, row: int, column: int) -> nn.Module:
         """Return a block by the node that it starts from."""
         if way == "up":
-            return self.up[row - 1][column - COLUMNS // 2]
+            row, column = row - 1, column - COLUMNS // 2
         return getattr(self, way)[row][column]
 
     def forward(self, rows: list[Tensor]) -> Tensor:

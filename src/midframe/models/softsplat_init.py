@@ -66,7 +66,8 @@ def _last(block: nn.Module) -> nn.Conv2d:
     return layer
 
 
-def _nothing(*layers: nn.Conv2d) -> None:
-    """Let layers add nothing to the first three channels."""
+def _nothing(*layers: nn.Module) -> None:
+    """Let convolutions add nothing to the first three channels."""
     for layer in layers:
+        assert isinstance(layer, nn.Conv2d)
         layer.weight[:RGB] = 0

@@ -106,6 +106,8 @@ class Grid(GridNet):
     """GridNet whose lower rows start on their own."""
 
     enters_down = False
+    down_0_0: Block
+    down_1_0: Block
 
     def __init__(self) -> None:
         super().__init__()

@@ -107,6 +107,15 @@ class UMultiScaleResNext(nn.Module):
         widths: channels at H/2, H/4, H/8 and H/16; even numbers.
     """
 
+    conv1: MultiScaleResNextBlock
+    conv2: MultiScaleResNextBlock
+    conv3: MultiScaleResNextBlock
+    conv4: MultiScaleResNextBlock
+    deconv1: MultiScaleResNextBlock
+    deconv2: MultiScaleResNextBlock
+    deconv3: MultiScaleResNextBlock
+    deconv4: MultiScaleResNextBlock
+
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         inside = 6

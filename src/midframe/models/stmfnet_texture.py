@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 FRAMES = 5
 SLOPE = 0.2
-HALVED = (1, 2, 2)  # time, height, width: time keeps its length everywhere
+Stride = tuple[int, int, int]  # time, height, width
+HALVED: Stride = (1, 2, 2)  # time keeps its length everywhere
 
 
 class Conv3d(nn.Conv3d):
@@ -23,16 +24,17 @@ class Conv3d(nn.Conv3d):
         """Return (N, C, T, h, w)."""
         exact = input.dtype == self.weight.dtype == torch.float32
         eager = exact and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
-        if not (eager and input.device.type == "cpu" and torch.backends.mkldnn.is_available()):
+        fast = eager and input.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        if not fast or isinstance(self.padding, str):  # oneDNN takes numbers, no "same"
             return super().forward(input)
         return torch.mkldnn_convolution(
             input, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
         )
 
 
-def _conv(inside: int, outside: int, stride: Sequence[int] = (1, 1, 1)) -> nn.Sequential:
+def _conv(inside: int, outside: int, stride: Stride = (1, 1, 1)) -> nn.Sequential:
     """Return a convolution and its normalisation."""
-    layer = Conv3d(inside, outside, 3, tuple(stride), 1, bias=False)
+    layer = Conv3d(inside, outside, 3, stride, 1, bias=False)
     return nn.Sequential(layer, nn.BatchNorm3d(outside))
 
 
@@ -51,7 +53,7 @@ class FeatureGate(nn.Module):
 class Residual(nn.Module):
     """Two convolutions and a gate beside the shortcut."""
 
-    def __init__(self, inside: int, outside: int, stride: Sequence[int]) -> None:
+    def __init__(self, inside: int, outside: int, stride: Stride) -> None:
         super().__init__()
         self.conv1 = _conv(inside, outside, stride)
         self.conv2 = _conv(outside, outside)
@@ -73,6 +75,11 @@ class Residual(nn.Module):
 
 class Encoder(nn.Module):
     """3D ResNet-18 that halves height and width three times: H/2, H/2, H/4, H/8, H/8."""
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()

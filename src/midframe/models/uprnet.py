@@ -47,6 +47,10 @@ def _prelu(*layers: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
 class FeaturePyramid(nn.Module):
     """Features of one frame: (N, 3, h, w) -> c0 at h, c1 at h/2, c2 at h/4."""
 
+    conv_stage0: nn.Sequential
+    conv_stage1: nn.Sequential
+    conv_stage2: nn.Sequential
+
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
         inside = 3
@@ -211,13 +215,14 @@ class UPRNet(Interpolator):
         if size not in SIZES:
             raise ValueError(f"UPR-Net has sizes {', '.join(SIZES)}, not {size!r}")
 
-        def widths(base: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple(int(width * SIZES[size]) for width in base)
+        def scaled(width: int) -> int:
+            return int(width * SIZES[size])
 
-        feature = widths(FEATURES)
-        self.feat_pyramid = FeaturePyramid(feature)
-        self.motion_estimator = MotionEstimator(feature[-1], widths(MOTION))
-        self.synthesis_network = SynthesisNetwork(feature, widths(SYNTHESIS))
+        c0, c1, c2 = map(scaled, FEATURES)
+        s0, s1, s2 = map(scaled, SYNTHESIS)
+        self.feat_pyramid = FeaturePyramid((c0, c1, c2))
+        self.motion_estimator = MotionEstimator(c2, tuple(map(scaled, MOTION)))
+        self.synthesis_network = SynthesisNetwork((c0, c1, c2), (s0, s1, s2))
         if wants_he("UPR-Net", init):
             start_seeing(self, self.feat_pyramid)
             draw_enlarging(self.synthesis_network)
@@ -279,6 +284,7 @@ class UPRNet(Interpolator):
             flow, feature = self._motion(level, flow, feature)
             levels.append(level.move(resize(flow, 4.0)))
         if skipped:
+            assert flow is not None  # fewer levels are skipped than there are
             scale = 2.0**skipped
             finest = resize(resize(flow, scale) * scale, 4.0)
             levels.append(self._level(pair, 0).move(finest))
@@ -299,8 +305,9 @@ class UPRNet(Interpolator):
         """Return the frames at 1 / 2 ** number of their size, resized in one step, and features."""
         both = resize(torch.cat(pair), 0.5**number)
         features = self.feat_pyramid(both.to(self.dtype))
-        halves = tuple(zip(*(scale.chunk(2) for scale in features)))
-        return Level(both.chunk(2), halves)
+        first, second = both.chunk(2)
+        of_first, of_second = zip(*(scale.chunk(2) for scale in features))
+        return Level((first, second), (of_first, of_second))
 
     def _motion(
         self, level: Level, flow: Tensor | None, feature: Tensor | None

@@ -64,6 +64,22 @@ def load_weights(model: nn.Module, source: str | PathLike[str] | Mapping[str, An
     Raises:
         UserError: if the file cannot be read as weights, or naming the keys that do not fit.
     """
+    model.load_state_dict(fitting_state(model, source), strict=True)
+    return model
+
+
+def fitting_state(
+    model: nn.Module, source: str | PathLike[str] | Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """Return what `load_weights` would load, under the model's own keys, without loading it.
+
+    Args:
+        model: also one on the device "meta".
+        source: as `load_weights` takes it.
+
+    Raises:
+        UserError: as `load_weights`.
+    """
     if isinstance(source, Mapping):
         label, content = "the state dict", source
     else:
@@ -73,8 +89,7 @@ def load_weights(model: nn.Module, source: str | PathLike[str] | Mapping[str, An
         label, content = str(path), read_checkpoint(path)
     state = _match(_unwrap(content, label), model)
     _check(state, model, label)
-    model.load_state_dict(state, strict=True)
-    return model
+    return state
 
 
 def read_checkpoint(path: str | PathLike[str]) -> Mapping[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from midframe.errors import UserError
 from midframe.models.base import Interpolator
 from midframe.models.flow import FlowNetwork
 from midframe.models.inference import for_inference
+from midframe.models.parts import Source, check_names, load_parts, overruled
 from midframe.models.weights import chosen_weights, load_weights
 from midframe.nodes import check_hints, check_options, find_class
 from midframe.paths import config_files
@@ -50,7 +53,10 @@ def list_flow_networks() -> list[str]:
 
 
 def create_model(
-    name: str, weights: str | PathLike[str] | Mapping[str, Any] | None = None, **options: Any
+    name: str,
+    weights: str | PathLike[str] | Mapping[str, Any] | None = None,
+    parts: Mapping[str, Source | None] | None = None,
+    **options: Any,
 ) -> Interpolator:
     """Build a model in eval mode.
 
@@ -58,15 +64,25 @@ def create_model(
         name: one of `list_models`.
         weights: a path or a state dict, see `load_weights`; "none" leaves the initial weights, and
             None those that the yaml names, if any.
+        parts: weights of networks within it by their names, such as
+            ``{"flow_estimator": "pwcnet.pth"}`` of ST-MFNet, in any form that ``weights`` takes;
+            read only where the whole model gets none.
         **options: replace the arguments of the network in conf/model/<name>.yaml.
 
     Raises:
-        UserError: for an unknown name or option, or weights that do not fit.
+        UserError: for an unknown name, part or option, or weights that do not fit.
+
+    Warns:
+        UserWarning: where ``parts`` are not read.
     """
     config = config_of(name)
     config["net"] = {**config["net"], **options}
     if weights is not None:
         config["weights"] = weights
+    config["parts"] = {**(config.get("parts") or {}), **(parts or {})}
+    line = overruled(config)
+    if line and _whole_weights(config) is not None:
+        warnings.warn(line, stacklevel=2)
     return build(config)
 
 
@@ -90,21 +106,23 @@ def create_flow(
 
 
 def build(config: Mapping[str, Any]) -> Interpolator:
-    """Build a model in eval mode from a config node with name, net, weights and hints.
+    """Build a model in eval mode from a config node with name, net, weights, parts and hints.
 
     The node is a content of conf/model, composed or read: ``net`` holds ``_target_`` and the
     arguments, ``hints`` the options that every call of `Interpolator.interpolate` shall have.
-    Only ``net`` must be there.
+    ``parts`` are weights of networks within, see `midframe.models.parts`; they are read where
+    there are no ``weights``. Only ``net`` must be there.
 
     Raises:
-        UserError: for an unknown class, option or hint, or weights that do not fit.
+        UserError: for an unknown class, option, part or hint, or weights that do not fit.
     """
     model = _construct(check_config(config), config)
-    weights = config.get("weights")
-    if not isinstance(weights, Mapping):
-        weights = chosen_weights(None, config)
+    check_names(model, config)
+    weights = _whole_weights(config)
     if weights is not None:
         load_weights(model, weights)
+    else:
+        load_parts(model, config)
     model.fixed_hints = _plain(config.get("hints") or {})
     return model.eval()
 
@@ -143,7 +161,7 @@ def build_empty(config: Mapping[str, Any]) -> Interpolator:
     """Build a model on the device "meta": its attributes and shapes, without memory for weights.
 
     Args:
-        config: as `build` takes it; its weights are not looked at.
+        config: as `build` takes it; its weights and its parts' are not looked at.
 
     Raises:
         UserError: as `build`.
@@ -187,6 +205,11 @@ def describe(name: str) -> dict[str, Any]:
         "trainable": model.trainable,
         "learns": model.learns,
     }
+
+
+def _whole_weights(config: Mapping[str, Any]) -> Path | Mapping[str, Any] | None:
+    weights = config.get("weights")
+    return weights if isinstance(weights, Mapping) else chosen_weights(None, config)
 
 
 def _construct(cls: type[Interpolator], config: Mapping[str, Any]) -> Interpolator:
