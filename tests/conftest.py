@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,8 @@ if "MIDFRAME_PROJECT" not in os.environ:  # contracts hold for the examples as w
     os.environ["MIDFRAME_PROJECT"] = str(Path(__file__).resolve().parents[1] / "examples")
 if "PYTEST_XDIST_WORKER" in os.environ:  # programs that tests start share the processor too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # programs that tests stop inherit it
 
 import torch
 

@@ -142,7 +142,6 @@ def test_ctrl_c_is_quiet_and_ends_the_workers(root):
         import os, signal
         from midframe.data.layouts import vimeo
         from midframe.data.module import Data
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
         data = Data("v", vimeo.triplets, {str(root)!r}, global_batch=4, crop=16, workers=2)
         try:
             for step, batch in enumerate(data.train_loader(steps=1000)):
