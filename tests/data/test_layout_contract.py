@@ -111,9 +111,10 @@ def test_its_function_takes_root_split_context_and_documented_options(case):
     assert set(case.options) <= {one.name for one in rest}, "conf/data gives an option too many"
     required = {one.name for one in rest if one.default is one.empty}
     assert required <= set(case.options), "an option without default stands in conf/data"
-    lines = inspect.getdoc(case.function).splitlines()
+    lines = (inspect.getdoc(case.function) or "").splitlines()
     for name in ("root", "split", "context", *(one.name for one in rest)):
-        assert any(line.strip().startswith(f"{name}:") for line in lines), f"{name}: undocumented"
+        said = any(line.strip().startswith(f"{name}:") for line in lines)
+        assert said, f"its docstring has no line `{name}: ...`"
 
 
 @pytest.mark.parametrize("root", ["nowhere", None])

@@ -24,7 +24,8 @@ def test_time_is_0_and_1_at_the_two_middle_inputs() -> None:
 
 
 def test_clips_by_the_rules_pass() -> None:
-    pair = Clip("a", FRAMES[:2], (0, 1), (0, 1))  # targets at the frames' own times
+    flow = dict.fromkeys((0, 1), FRAMES[:2])  # targets at the frames' own times have flow
+    pair = Clip("a", FRAMES[:2], (0, 1), (0, 1), flow)
     check_clips([GOOD, replace(GOOD, id="street/0002")], 2, "mine")
     check_clips([pair], 1, "mine")
     check_clips([], 1, "mine")

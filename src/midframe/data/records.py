@@ -172,6 +172,11 @@ def _problem(clip: Clip, context: int) -> str:
         )
     if clip.flow.keys() - set(clip.targets):
         return f"flow of {sorted(clip.flow)}, but targets={clip.targets}; flow is given per target"
+    if any(target in (start, end) and target not in clip.flow for target in clip.targets):
+        return (
+            f"targets={clip.targets} holds an input frame; give the indices of frames between "
+            f"{start} and {end}"
+        )
     return ""
 
 

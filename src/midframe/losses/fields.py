@@ -68,6 +68,10 @@ def check_prediction(pred: Prediction, batch: Batch, model: nn.Module) -> None:
     Only shapes are compared, so that it costs nothing at every step.
     """
     who = type(model).__name__
+    if not isinstance(pred, Prediction):
+        raise UserError(
+            f"{who} returns {type(pred).__name__}; forward must return a midframe.types.Prediction"
+        )
     wanted = batch.inputs.t.shape + (3, *batch.inputs.frames.shape[-2:])
     if batch.target is not None:
         wanted = batch.target.shape

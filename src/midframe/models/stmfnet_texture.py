@@ -22,7 +22,8 @@ class Conv3d(nn.Conv3d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (N, C, T, h, w)."""
-        exact = input.dtype == self.weight.dtype == torch.float32
+        # plain tensors: what only has a shape, as where operations are counted, is not for oneDNN
+        exact = type(input) is Tensor and input.dtype == self.weight.dtype == torch.float32
         eager = exact and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
         fast = eager and input.device.type == "cpu" and torch.backends.mkldnn.is_available()
         if not fast or isinstance(self.padding, str):  # oneDNN takes numbers, no "same"
@@ -61,9 +62,7 @@ class Residual(nn.Module):
         self.downsample: nn.Module = nn.Identity()
         self.step = max(stride)
         if inside != outside or self.step > 1:
-            layer = Conv3d(
-                inside, outside, 1, bias=False
-            )  # its stride is a slice: see SparsePointwise
+            layer = Conv3d(inside, outside, 1, bias=False)  # strides by slices: SparsePointwise
             self.downsample = nn.Sequential(layer, nn.BatchNorm3d(outside))
 
     def forward(self, x: Tensor) -> Tensor:

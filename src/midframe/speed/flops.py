@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -73,6 +74,14 @@ def count(model: Interpolator, size: tuple[int, int], *, fake: bool = True) -> d
         return _counted(model, _frames(model, size))
 
 
+def direct_convolution_flops(
+    input: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: Any
+) -> int:
+    """Count a convolution that is asked of oneDNN itself, which PyTorch's table does not have."""
+    positions = out_shape[0] * prod(out_shape[2:])
+    return 2 * prod(weight) * positions
+
+
 def _frames(model: Interpolator, size: tuple[int, int]) -> Tensor:
     return torch.full((1, 2 * model.context, 3, size[1], size[0]), 0.5)
 
@@ -86,6 +95,7 @@ def _counted(model: Interpolator, frames: Tensor) -> dict[str, int]:
             ops.splat: splat_flops,
             ops.correlation: correlation_flops,
             ops.adacof: adacof_flops,
+            torch.ops.aten.mkldnn_convolution: direct_convolution_flops,
         },
     )
     # the reference backend works without the operators, and would be counted by its parts
