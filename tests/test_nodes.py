@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from midframe.errors import UserError
-from midframe.nodes import check_hints, check_options, find_class, find_target
+from midframe.nodes import check_forward, check_hints, check_options, find_class, find_target
 
 
 @pytest.mark.parametrize(
@@ -149,3 +149,23 @@ def test_hints_are_those_that_forward_names(cls: type, known: str) -> None:
     for wrong in ("x", "self", "hints", "other"):
         with pytest.raises(UserError, match=f"no hint {wrong}; known: {known or 'none'}$"):
             check_hints(cls, [wrong], "here")
+
+
+class _Term:
+    def forward(self, pred, batch, model): ...
+
+
+class _Turned:
+    def forward(self, pred, model, batch): ...
+
+
+class _Short:
+    def forward(self, pred, batch): ...
+
+
+def test_forward_is_held_against_the_call_that_it_gets() -> None:
+    call = ("pred", "batch", "model")
+    check_forward(_Term, call, "here")
+    for cls in (_Turned, _Short):  # the one would run, with the wrong things in the wrong places
+        with pytest.raises(UserError, match=rf"here: {cls.__name__}\.forward\(self, pred.*must"):
+            check_forward(cls, call, "here")

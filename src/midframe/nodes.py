@@ -92,6 +92,37 @@ def check_options(
         raise UserError(f"{where} needs {', '.join(missing)}")
 
 
+def check_forward(cls: type[Any], names: Iterable[str], where: str, *, hints: bool = False) -> None:
+    """Hold ``forward`` of a class against the call that it gets.
+
+    Args:
+        cls: of a module.
+        names: what is passed by position; parameters may be called otherwise, but those of these
+            names stand in their places.
+        where: what the message begins with.
+        hints: whether any other argument may come by name.
+
+    Raises:
+        UserError: if the call would fail.
+    """
+    names = list(names)
+    forward = cls.forward
+    found = _signature(forward)
+    if found is None:
+        return
+    places = [one.name for one in found if one.kind in _SAID_BY_POSITION][1:]  # behind self
+    moved = any(name in names and names.index(name) != at for at, name in enumerate(places))
+    try:
+        more = {"a_hint_of_another_model": None} if hints else {}
+        inspect.signature(forward).bind(None, *names, **more)
+    except TypeError:
+        moved = True
+    if moved:
+        form = ", ".join(["self", *names, *(["**hints"] if hints else [])])
+        own = f"{cls.__name__}.forward({_shape_of(forward)})"
+        raise UserError(f"{where}: {own} must have the form ({form})")
+
+
 def check_hints(cls: type, hints: Iterable[str], where: str) -> None:
     """Hold hints that somebody wrote for a model against the parameters of its ``forward``.
 

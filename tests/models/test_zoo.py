@@ -12,6 +12,7 @@ import yaml
 import midframe
 from midframe.errors import UserError
 from midframe.models import zoo
+from midframe.models.base import Interpolator
 from midframe.paths import config_dir, config_files
 
 KEYS = {"name", "net", "weights", "parts", "hints", "loss", "info"}
@@ -227,3 +228,29 @@ def test_average_is_the_weighted_mean_with_no_motion():
     np.testing.assert_allclose(out.frame.numpy(), expected, atol=1e-6)
     assert (out.flow == 0).all()
     assert torch.equal(out.mask[:, :, 0, 0, 0], 1 - t)
+
+
+class _Odd(Interpolator):
+    """A model whose class or call is not as the contract says; tests change one thing at a time."""
+
+    def forward(self, x, **hints):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("provides", "flow", r"_Odd\.provides = 'flow' must be a frozenset of names"),
+        ("pad", 8, r"_Odd\.pad = 8 must be a Pad"),
+        ("times", "all", r"_Odd\.times = 'all' must be 'any' or 'half'"),
+        ("context", 3, r"_Odd\.context = 3 must be 1"),
+        ("forward", lambda self, a, b, **hints: a, r"forward\(self, a, b, \*\*hints\) must have"),
+        ("forward", lambda self, x: x, r"must have the form \(self, x, \*\*hints\)"),
+    ],
+)
+def test_a_class_that_says_nonsense_is_told_before_it_is_built(monkeypatch, name, value, said):
+    config = {"name": "odd", "net": {"_target_": f"{__name__}._Odd"}}
+    assert zoo.check_config(config) is _Odd
+    monkeypatch.setattr(_Odd, name, value)
+    with pytest.raises(UserError, match=f"model odd: .*{said}"):
+        zoo.check_config(config)

@@ -31,7 +31,7 @@ from midframe.losses import Term, WeightedSum
 from midframe.models import zoo
 from midframe.models.base import Interpolator
 from midframe.models.weights import chosen_weights
-from midframe.nodes import check_options, find_class, find_target
+from midframe.nodes import check_forward, check_options, find_class, find_target
 from midframe.paths import config_files
 
 # Nodes that are called later, with these parameters.
@@ -146,7 +146,13 @@ def _look_for_files(name: str, node: DictConfig) -> None:
 
 
 def _locating_terms(name: str) -> Callable[[str], type[Term]]:
-    return partial(find_class, where=f"loss.terms.{name}.term", base=Term)
+    return partial(_find_term, where=f"loss.terms.{name}.term")
+
+
+def _find_term(target: Any, where: str) -> type[Term]:
+    found: type[Term] = find_class(target, where, Term)
+    check_forward(found, ("pred", "batch", "model"), where)
+    return found
 
 
 def _reads_weights(node: DictConfig) -> bool:

@@ -38,6 +38,10 @@ def check_needs(where: str, needs: Iterable[str]) -> None:
         where: names the term.
         needs: see `Term.needs`.
     """
+    if isinstance(needs, str):
+        raise UserError(
+            f"{where}: needs = {needs!r} must be a frozenset of names: frozenset({{{needs!r}}})"
+        )
     for need in sorted(set(needs) - FIELDS):
         near = get_close_matches(need, sorted(FIELDS), n=2)
         hint = f"did you mean {' or '.join(near)}?" if near else "see midframe.types"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from midframe.errors import UserError
 from midframe.models.widths import Width
 from midframe.types import Inputs, Prediction
 
@@ -89,6 +90,30 @@ def _mirrored(size: int, before: int, after: int, device: torch.device) -> Tenso
     period = max(2 * (size - 1), 1)
     place = torch.arange(-before, size + after, device=device).remainder(period)
     return torch.minimum(place, period - place)
+
+
+def check_class(cls: type[Interpolator], where: str) -> None:
+    """Hold what a class says of itself against what can be said.
+
+    Raises:
+        UserError: for the first attribute of another type or value.
+    """
+    names = "a frozenset of names, such as frozenset({'flow'})"
+    forms: dict[str, tuple[Callable[[Any], bool], str]] = {
+        **dict.fromkeys(("needs", "provides", "idle"), (_is_names, names)),
+        "pad": (lambda x: isinstance(x, Pad), "a Pad, such as Pad(multiple=16)"),
+        "context": (lambda x: x in (1, 2), "1 (two frames) or 2 (four frames)"),
+        "times": (lambda x: x in ("any", "half"), "'any' or 'half'"),
+        "learns": (lambda x: x in ("frames", "flow"), "'frames' or 'flow'"),
+    }
+    for name, (fits, wanted) in forms.items():
+        value = getattr(cls, name)
+        if not fits(value):
+            raise UserError(f"{where}: {cls.__name__}.{name} = {value!r} must be {wanted}")
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, (set, frozenset)) and all(isinstance(x, str) for x in value)
 
 
 class Interpolator(nn.Module):

@@ -14,12 +14,12 @@ import torch
 
 from midframe.choices import read_choice
 from midframe.errors import UserError
-from midframe.models.base import Interpolator
+from midframe.models.base import Interpolator, check_class
 from midframe.models.flow import FlowNetwork
 from midframe.models.inference import for_inference
 from midframe.models.parts import Source, check_names, load_parts, overruled
 from midframe.models.weights import chosen_weights, load_weights
-from midframe.nodes import check_hints, check_options, find_class
+from midframe.nodes import check_forward, check_hints, check_options, find_class
 from midframe.paths import config_files
 
 __all__ = [
@@ -136,6 +136,8 @@ def check_config(config: Mapping[str, Any]) -> type[Interpolator]:
     where = f"model {_name(config)}"
     net = config.get("net") or {}
     cls = find_class(net.get("_target_"), f"{where}: net", Interpolator)
+    check_class(cls, where)
+    check_forward(cls, ("x",), where, hints=True)
     check_options(cls, _options(config), where)
     check_hints(cls, config.get("hints") or {}, where)
     return cls
