@@ -21,6 +21,7 @@ NARROW = {"features": [32, 32, 32, 32], "kernels": 8, "grid": [8, 8, 8]}
 NARROW |= {"texture": [8, 8, 8, 8], "fuse": 8}
 TINY = [
     "experiment=stmfnet_quick",
+    "model=stmfnet",
     "model.net.flow=true",
     *(f"model.net.{key}={value}" for key, value in NARROW.items()),
     "data.layout.val_scenes=1",
