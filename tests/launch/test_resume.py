@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from same import assert_same
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 48
@@ -68,21 +69,6 @@ def wait_for_step(runs: Path, step: int) -> None:
                 return
         time.sleep(0.02)
     raise AssertionError("the run never wrote its checkpoint")
-
-
-def assert_same(a: object, b: object, where: str = "") -> None:
-    if isinstance(a, torch.Tensor):
-        assert isinstance(b, torch.Tensor) and torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert isinstance(b, dict) and list(a) == list(b), where
-        for key in a:
-            assert_same(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, (list, tuple)):
-        assert isinstance(b, (list, tuple)) and len(a) == len(b), where
-        for i, (x, y) in enumerate(zip(a, b)):
-            assert_same(x, y, f"{where}[{i}]")
-    else:
-        assert a == b, where
 
 
 # The second is what people run: labels computed on the fly, averaging, clipping, accumulation.

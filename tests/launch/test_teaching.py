@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
+from same import assert_same
 
 from midframe.engine.build import build_data
 from midframe.engine.compose import compose
@@ -203,21 +204,6 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         return original(self, batch, index)
 
     monkeypatch.setattr(VFIModule, "training_step", training_step)
-
-
-def assert_same(a: object, b: object, where: str = "") -> None:
-    if isinstance(a, torch.Tensor):
-        assert isinstance(b, torch.Tensor) and torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert isinstance(b, dict) and list(a) == list(b), where
-        for key in a:
-            assert_same(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, (list, tuple)):
-        assert isinstance(b, (list, tuple)) and len(a) == len(b), where
-        for i, (x, y) in enumerate(zip(a, b)):
-            assert_same(x, y, f"{where}[{i}]")
-    else:
-        assert a == b, where
 
 
 def test_an_adversarial_run_goes_on_bit_by_bit(tmp_path: Path) -> None:

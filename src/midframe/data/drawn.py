@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +75,4 @@ class DrawnData(Data):
         """The training clips, cropped at random and augmented."""
         if self.draws is None:
             return super().train_set
-        return DrawnDataset(
-            self.clips(self.split),
-            self.context,
-            augment=self.augment,
-            times=self.times,
-            targets=self.targets,
-            seed=self.seed,
-            on_error=self.on_error,
-            draws=self.draws,
-        )
+        return self._training(partial(DrawnDataset, draws=self.draws))

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -131,7 +131,11 @@ class Data:
     @cached_property
     def train_set(self) -> ClipDataset:
         """The training clips, cropped at random and augmented."""
-        return ClipDataset(
+        return self._training(ClipDataset)
+
+    def _training(self, dataset: Callable[..., ClipDataset]) -> ClipDataset:
+        """Return the training clips as ``dataset`` makes samples of them."""
+        return dataset(
             self.clips(self.split),
             self.context,
             augment=self.augment,

@@ -80,31 +80,33 @@ def clips(
         for name, one in shots.items()
     }
     if not any(found.values()):
-        gaps = 2 * context - 1 if ends == "drop" else 1
-        reach = stride * gap * gaps + 1
+        reach = stride * gap * (2 * context - 1 if ends == "drop" else 1) + 1
         raise UserError(
             f"{root}: no clip of {reach} moving frames in {len(shots)} videos; add longer videos "
             "or set data.layout.motion or data.layout.gap lower"
         )
     useful = [name for name, some in found.items() if some]
     if len(useful) == 1:
-        sides = _parts(shots[useful[0]], context, val_share, how)
-        if not all(sides):
-            raise UserError(
-                f"{root}: the one video with clips, {useful[0]}, is too short to hold a part of it "
-                f"out; add a second one, or change data.layout.gap={gap}, "
-                f"data.layout.stride={stride} or data.layout.val_share={val_share}"
-            )
+        sides = _parts(f"{root}: {useful[0]}", shots[useful[0]], context, val_share, how)
         return sides[SPLITS.index(split)]
     held = _held_out(useful, val_share)
     chosen = [name for name in useful if (name in held) == (split == "val")]
     return [clip for name in chosen for clip in found[name]]
 
 
-def _parts(shots: Sequence[Shot], context: int, val_share: float, how: Cutting) -> list[list[Clip]]:
+def _parts(
+    name: str, shots: Sequence[Shot], context: int, val_share: float, how: Cutting
+) -> list[list[Clip]]:
     """Return the clips of the two sides of one video, as `SPLITS` orders them."""
     sides = hold_out(shots, val_share, how)
-    return [[clip for shot in side for clip in cut_clips(shot, context, how)] for side in sides]
+    cut = [[clip for shot in side for clip in cut_clips(shot, context, how)] for side in sides]
+    if not all(cut):
+        raise UserError(
+            f"{name} is the one video with clips, and too short to hold a part of it out; add a "
+            f"second one, or change data.layout.gap={how.gap}, data.layout.stride={how.stride} or "
+            f"data.layout.val_share={val_share}"
+        )
+    return cut
 
 
 def find_footage(root: Path, max_side: int | None = None) -> list[Footage]:
