@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
 from midframe.models.blocks import wide
+from midframe.models.flow_init import Init, wants_he
 from midframe.models.pwcnet import VISIBLE, PWCNet
 from midframe.models.softsplat_parts import other_half, side_by_side
 from midframe.models.stmfnet_features import UMultiScaleResNext
 from midframe.models.stmfnet_grid import IDLE, MIMOGridNet
+from midframe.models.stmfnet_init import start_from_average
 from midframe.models.stmfnet_kernels import (
     KernelEstimation,
     Upsampler,
@@ -65,6 +67,8 @@ class STMFNet(Interpolator):
         fuse: channels to which its five times are fused.
         flow: whether there is PWC-Net and what it splats; ST-MFNet Mini has none.
         train_flow: whether PWC-Net is fine-tuned; else it gets no gradient.
+        init: "default" is as published; "he" starts at the average of the middle two frames, from
+            where little training goes further: see `stmfnet_init`. Flow is not concerned.
     """
 
     context: ClassVar[int] = 2
@@ -83,6 +87,7 @@ class STMFNet(Interpolator):
         fuse: int = 32,
         flow: bool = True,
         train_flow: bool = False,
+        init: Init = "default",
     ) -> None:
         super().__init__()
         options = {"features": features, "grid": grid, "texture": texture}
@@ -107,6 +112,8 @@ class STMFNet(Interpolator):
             self.flow_estimator = PWCNet("centers", "rgb").requires_grad_(train_flow)
             self.metric = Metric()
         self.dyntex_generator = TextureNetwork(texture, fuse)
+        if wants_he("ST-MFNet", init):
+            start_from_average(self)
         for name in self.idle:  # else distributed training would wait for their gradients
             self.get_parameter(name).requires_grad_(False)
 
