@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import fakes
@@ -19,6 +21,7 @@ from midframe.launch import evaluate
 from midframe.launch.labels import run as labels
 from midframe.launch.pack import run as pack
 from midframe.launch.tasks import train_main
+from midframe.models.zoo import create_flow, create_model
 from midframe.ops import backwarp
 
 MODEL = '''
@@ -149,6 +152,43 @@ def test_labels_lead_to_the_middle_two_of_four_frames(reversal: float) -> None:
             right = (backwarp(frame, flow[:, side]) - target).abs().median()
             wrong = (backwarp(frame, flow[:, 1 - side]) - target).abs().median()
             assert right < 1 and wrong > 2 * right
+
+
+NARROW = {"features": [32, 32, 32, 32], "kernels": 8, "grid": [4, 8, 12]}
+NARROW |= {"texture": [4, 6, 8, 10], "fuse": 4}
+ST_MFNET = [
+    *("experiment=smoke", "model=stmfnet", "data.crop=128"),
+    *(f"model.net.{key}={value}" for key, value in NARROW.items()),
+    *("data.layout.size=128", "data.global_batch=2"),
+    *("data.val.limit=2", "data.layout.val_scenes=2", "trainer=ddp_cpu", "trainer.devices=2"),
+    *("trainer.threads=1", "trainer.max_steps=3", "trainer.val_check_interval=3", "logger=none"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flow", ["fixed", "trained"])
+def test_st_mfnet_learns_on_two_ranks_though_some_of_it_never_gets_a_gradient(
+    tmp_path: Path, flow: str
+) -> None:
+    words = [*ST_MFNET, f"model.net.train_flow={flow == 'trained'}", f"paths.runs={tmp_path}"]
+    torch.manual_seed(3)
+    torch.save(create_flow("pwcnet").state_dict(), tmp_path / "pwcnet.pth")
+    words.append(f"model.parts.flow_estimator={tmp_path / 'pwcnet.pth'}")
+    command = [sys.executable, "-m", "midframe.cli", "train", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = (p for p in tmp_path.iterdir() if p.is_dir())
+    saved = torch.load(run / "last.ckpt", weights_only=True)
+    state = {key.removeprefix("model."): value for key, value in saved["state_dict"].items()}
+    assert saved["global_step"] == 3 and all(v.isfinite().all() for v in state.values())
+    begun = torch.load(tmp_path / "pwcnet.pth", weights_only=True)
+    same = {torch.equal(state[f"flow_estimator.{key}"], value) for key, value in begun.items()}
+    assert same == ({True} if flow == "fixed" else {False})
+    # the optimizer has stepped all others, whatever their gradient was
+    (optimizer,) = saved["optimizer_states"]
+    model = create_model("stmfnet", train_flow=flow == "trained", **NARROW)
+    learning = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert len(optimizer["state"]) == len(learning) < len(list(model.parameters()))
 
 
 def test_a_trained_one_is_measured_by_quintuplets(project: Path, monkeypatch, capsys) -> None:

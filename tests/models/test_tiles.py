@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from midframe.errors import UserError
 from midframe.models.average import Average, blend
 from midframe.models.base import Interpolator, Pad
-from midframe.models.tiles import RAMPS, Tiled, _weights
+from midframe.models.tiles import BLENDS, Tiled, _weights
 from midframe.models.zoo import create_model
 from midframe.types import Inputs, Prediction
 
@@ -49,11 +50,11 @@ def inputs(height, width, context=1, times=(0.5,), batch=1):
     st.integers(1, 70),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
     st.floats(0, 1),
-    st.sampled_from(RAMPS),
+    st.sampled_from(BLENDS),
 )
-def test_what_looks_at_a_pixel_alone_gives_the_whole_frame(height, width, block, share, ramp):
+def test_what_looks_at_a_pixel_alone_gives_the_whole_frame(height, width, block, share, blend):
     x = inputs(height, width, times=(0.25, 0.5, 1.0), batch=2)
-    tiled = Tiled(Average(), block, int(share * (min(block) // 2)), ramp)
+    tiled = Tiled(Average(), block, int(share * (min(block) // 2)), blend)
     out, whole = tiled.interpolate(x), Average().interpolate(x)
     assert out.flow_kind == "backward" and out.residual is None
     for name in ("frame", "flow", "mask"):
@@ -92,10 +93,10 @@ def test_frames_smaller_than_a_block_are_not_cut():
     assert torch.equal(Tiled(model, 64).interpolate(small).frame, model.interpolate(small).frame)
 
 
-@pytest.mark.parametrize("ramp", RAMPS)
+@pytest.mark.parametrize("blend", ["cosine", "linear", "mean"])
 @pytest.mark.parametrize(("size", "block", "overlap"), [(100, 32, 8), (65, 64, 32), (97, 48, 24)])
-def test_weights_cover_everything_and_fade_at_inner_ends(size, block, overlap, ramp):
-    parts = _weights(size, block, overlap, ramp)
+def test_weights_cover_everything_and_fade_at_inner_ends(size, block, overlap, blend):
+    parts = _weights(size, block, overlap, blend)
     total = torch.zeros(size)
     for start, weight in parts:
         assert len(weight) == block and (weight > 0).all()
@@ -103,11 +104,43 @@ def test_weights_cover_everything_and_fade_at_inner_ends(size, block, overlap, r
     assert parts[0][0] == 0 and parts[-1][0] + block == size
     for (one, _), (other, _) in zip(parts, parts[1:]):
         assert one + block - other >= overlap
-    if ramp != "flat":
+    if blend != "mean":
         shares = [weight / total[start : start + block] for start, weight in parts]
         assert all(share[0] < 0.1 for share in shares[1:])
         assert all(share[-1] < 0.1 for share in shares[:-1])
         assert shares[0][0] == shares[-1][-1] == 1
+
+
+def test_published_blocks(golden):
+    """Which blocks the published code cuts, and how it puts them together."""
+
+    class Nth(Average):
+        """Gives its first frame times how often it was called, in parts that stay below 1."""
+
+        seen = ()
+
+        def forward(self, x, **hints):
+            self.seen += (x.frames[0, 0],)
+            return Prediction(x.frames[:, :1] * (len(self.seen) / 16))
+
+    data = np.load(golden("stmfnet/yuv.npz"))
+    frame = torch.from_numpy(data["fold/frame"])
+    model = Nth()
+    out = Tiled(model, 32, 8, "published").interpolate(
+        Inputs(torch.stack((frame, 1 - frame), 1), torch.tensor([[0.5]]))
+    )
+    assert (len(model.seen), *model.seen[0].shape) == tuple(data["fold/patches_shape"])
+    assert torch.equal(model.seen[0], torch.from_numpy(data["fold/first_patch"]))
+    expected = torch.from_numpy(data["fold/unfolded_scaled"])
+    assert torch.allclose(16 * out.frame[0], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(49, 71), (32, 33), (5, 2)])
+def test_published_blocks_of_any_frame(height, width):
+    x, model = inputs(height, width), Local()
+    out = Tiled(model, 20, 7, "published").interpolate(x)  # the model pads blocks to 24
+    assert model.largest == 24 * 24 and out.frame.shape[-2:] == (height, width)
+    assert out.flow.shape[-2:] == (height, width) and torch.isfinite(out.frame).all()
 
 
 def test_hints_and_padding_are_those_of_the_whole_frame():
@@ -158,7 +191,7 @@ def test_what_does_not_fit_is_refused():
         ((0,), "block 0"),
         ((32, 17), "from 0 to 16"),
         ((32, -1), "from 0 to 16"),
-        ((32, 8, "wavy"), "cosine, linear, flat"),
+        ((32, 8, "wavy"), "cosine, linear, mean, published"),
     ):
         with pytest.raises(UserError, match=said):
             Tiled(Average(), *args)

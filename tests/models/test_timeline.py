@@ -9,8 +9,7 @@ import torch
 
 from midframe.errors import UserError
 from midframe.models.average import Average
-from midframe.models.between import Between, parse_times
-from midframe.models.timeline import Timeline
+from midframe.models.timeline import Timeline, parse_times
 from midframe.types import Prediction
 
 
@@ -38,6 +37,22 @@ class Four(Seen):
         assert (x.t == 0.5).all() and x.frames.shape[1] == 4
         f0, f1, f2, f3 = x.frames.unbind(1)
         return Prediction((9 * (f1 + f2) - (f0 + f3))[:, None] / 16)
+
+
+class Middle(Seen):
+    """Of two frames, and knows only the middle."""
+
+    times = "half"
+
+    def forward(self, x, **hints):
+        assert (x.t == 0.5).all()
+        return super().forward(x)
+
+
+class Learns(Seen):
+    """Knows every time, which can only be told by asking."""
+
+    trainable = True
 
 
 class Ignores(Seen):
@@ -74,6 +89,15 @@ def test_two_frames_and_any_time():
     found = all_between(Timeline(model, load, 4), parse_times(5))
     assert found == [pytest.approx([(g + k / 5) / 8 for k in range(1, 5)]) for g in range(3)]
     assert loaded == [0, 1, 2, 3] and len(model.calls) == 3  # all times of a gap in one call
+
+
+def test_two_frames_of_a_model_of_the_middle():
+    timeline = Timeline(Middle(), [frame(0), frame(0.96)].__getitem__, 2)
+    found = levels(timeline.between(0, parse_times(8)))
+    assert found == pytest.approx([0.12 * k for k in range(1, 8)])
+    assert timeline.bisects and len(timeline.model.calls) == 7
+    with pytest.raises(UserError, match=r"t = 1/3 .*factor 2, 4, 8"):
+        timeline.between(0, parse_times(3))
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
@@ -176,10 +200,43 @@ def test_a_prediction_that_is_not_finite_is_refused():
         timeline.between(0, parse_times(2))
 
 
-@pytest.mark.parametrize("factor", [2, 3, 8])
-def test_two_frames_are_what_pictures_give(factor):
-    first, second = torch.rand(2, 3, 8, 8)
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("cls", [Seen, Learns])
+def test_the_middle_is_predicted_once(cls, factor):
+    """As of two pictures, whose flow is shown beside their frames."""
+    timeline = Timeline(model := cls(), [frame(0), frame(0.96)].__getitem__, 2)
+    out = timeline.middle(0)
+    assert out.frame.shape == (1, 1, 3, 2, 2) and out.flow is not None
     times = parse_times(factor)
-    pictures = Between(Average(), first, second, times).frames()
-    video = Timeline(Average(), [first, second].__getitem__, 2).between(0, times)
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(pictures, video))
+    assert levels(timeline.between(0, times)) == pytest.approx([0.96 * float(t) for t in times])
+    asked = [t for _, some in model.calls for t in some]
+    assert sorted(asked) == sorted({0.5, *(round(float(t), 6) for t in times)})
+
+
+def test_the_middle_of_still_frames_is_a_prediction_and_their_frame_is_not():
+    class Wrong(Average):
+        def forward(self, x, **hints):
+            return Prediction(super().forward(x).frame + 0.1)
+
+    timeline = Timeline(Wrong(), lambda i: frame(0.5), 2)
+    assert float(timeline.middle(0).frame.mean()) == pytest.approx(0.6)
+    assert levels(timeline.between(0, parse_times(2))) == [0.5]
+
+
+def test_parse_times():
+    assert parse_times(4) == [Fraction(1, 4), Fraction(1, 2), Fraction(3, 4)]
+    assert parse_times(2, "0.1") == [Fraction(1, 10)]
+    for factor, times in ((1, None), (0, None), (1000, None), (2, "a"), (2, "1/0"), (2, "0.5,0.5")):
+        with pytest.raises(UserError):
+            parse_times(factor, times)
+    for times in ("0,0.5", "0.5,1", "0.5,0.25", "nan", ""):
+        with pytest.raises(UserError):
+            parse_times(2, times)
+
+
+def test_a_whole_number_of_times_is_how_many():
+    assert parse_times(2, "3") == [Fraction(k, 4) for k in (1, 2, 3)]
+    assert parse_times(2, "1") == [Fraction(1, 2)]
+    for times in ("0", "1000", "-1"):
+        with pytest.raises(UserError):
+            parse_times(2, times)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from math import ceil
 from typing import Any, Literal, get_args
 
@@ -13,8 +14,9 @@ from midframe.errors import UserError
 from midframe.models.base import Interpolator, Pad
 from midframe.types import Inputs, Prediction
 
-Ramp = Literal["cosine", "linear", "flat"]
-RAMPS: tuple[Ramp, ...] = get_args(Ramp)
+Blend = Literal["cosine", "linear", "mean", "published"]
+BLENDS: tuple[Blend, ...] = get_args(Blend)
+Places = list[tuple[int, Tensor]]  # where blocks along an axis start, and their weights
 _OVERLAP = 64
 _BLENDED = ("frame", "flow", "mask", "residual")
 # what says beforehand what a model needs and gives
@@ -29,13 +31,18 @@ class Tiled(Interpolator):
     out as it is. Motion that leaves a block is not seen: blocks and overlaps should be larger than
     the motion. Hints are those of the whole frame, whose motion it is.
 
+    With "published", as ST-MFNet's published code does it: the frame is padded by reflection on
+    both sides, so that blocks at a stride of block - overlap cover it with one more than would do
+    where the stride divides it, and overlaps are the plain mean.
+
     Args:
         model: any; shared, not copied.
         block: height and width of a block in pixels, raised to what the model takes; frames that
-            are smaller are not cut.
+            are smaller are not cut. "published" blocks stay as they are, the model pads each.
         overlap: of neighbouring blocks in pixels, at least; at most half of a block. None: 64
-            pixels, or half of a smaller block.
-        ramp: of the weights: "cosine", "linear", or "flat" for the plain mean.
+            pixels, or half of a smaller block. Of "published" ones exactly.
+        blend: how weights rise across an overlap: "cosine", "linear", or "mean" for the plain mean;
+            or "published".
 
     Raises:
         UserError: for a block or an overlap that do not fit.
@@ -46,7 +53,7 @@ class Tiled(Interpolator):
         model: Interpolator,
         block: int | tuple[int, int],
         overlap: int | None = None,
-        ramp: Ramp = "cosine",
+        blend: Blend = "cosine",
     ) -> None:
         super().__init__()
         self.model = model
@@ -55,17 +62,22 @@ class Tiled(Interpolator):
             raise UserError(f"block {min(self.block)}: give a number of pixels")
         half = min(self.block) // 2
         self.overlap = min(_OVERLAP, half) if overlap is None else overlap
-        self.ramp: Ramp = ramp
+        self.blend: Blend = blend
         if not 0 <= self.overlap <= half:
             raise UserError(
                 f"overlap {overlap}: give a number of pixels from 0 to {half}, half of the block"
             )
-        if ramp not in RAMPS:
-            raise UserError(f"ramp {ramp}: give {', '.join(RAMPS)}")
+        if blend not in BLENDS:
+            raise UserError(f"blend {blend}: give {', '.join(BLENDS)}")
         facts = {name: getattr(model, name) for name in _FACTS}
         for name, value in {**facts, "provides": model.provides & set(_BLENDED)}.items():
             setattr(self, name, value)
         self.train(model.training)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that a number may depend on, as plain data for the record."""
+        return {"block": list(self.block), "overlap": self.overlap, "blend": self.blend}
 
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Call the model as it is: only `interpolate` works by blocks."""
@@ -91,15 +103,14 @@ class Tiled(Interpolator):
         """
         height, width = x.frames.shape[-2:]
         hints = self.model.hints_for(height, width, benchmark, **hints)
-        multiple = self.model.pad_for(pad, **hints).multiple
         rows, columns = (
-            _weights(size, ceil(block / multiple) * multiple, self.overlap, self.ramp)
+            self._places(size, block, self.model.pad_for(pad, **hints).multiple)
             for size, block in zip((height, width), self.block)
         )
-        if len(rows) == len(columns) == 1:
-            out = self.model.interpolate(x, pad=pad, benchmark=benchmark, **hints)
-            return replace(out, frames_coarse=(), flows_coarse=(), features=())
-        total = x.frames.new_zeros(height, width, dtype=torch.float32)
+        whole = Pad(mode="reflect", least=(_end(rows), _end(columns)))
+        x = _changed(x, whole.apply)
+        size = x.frames.shape[-2:]
+        total = x.frames.new_zeros(size, dtype=torch.float32)
         blended: dict[str, Tensor] = {}
         kind: str | None = None
         for top, down in rows:
@@ -110,18 +121,34 @@ class Tiled(Interpolator):
                 total[here] += weight
                 kind = part.flow_kind
                 # a running mean: equal values stay as they are to the bit
-                _blend(blended, part, here, weight / total[here], (height, width))
+                _blend(blended, part, here, weight / total[here], size)
+        blended = {name: whole.crop(value, height, width) for name, value in blended.items()}
         flow, mask, residual = (blended.get(name) for name in _BLENDED[1:])
         return Prediction(blended["frame"], flow, kind, mask, residual)
 
+    def _places(self, size: int, block: int, multiple: int) -> Places:
+        """Return where blocks lie along an axis of ``size`` pixels, or of more: see `_end`."""
+        if self.blend == "published":
+            stride = block - self.overlap
+            return [(k * stride, torch.ones(block)) for k in range(size // stride + 1)]
+        return _weights(size, ceil(block / multiple) * multiple, self.overlap, self.blend)
+
+
+def _end(places: Places) -> int:
+    """Return the size of what blocks along an axis cover."""
+    start, weight = places[-1]
+    return start + len(weight)
+
+
+def _changed(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+    """Return inputs of which everything with pixels, all but the times, is changed."""
+    values = {f.name: getattr(x, f.name) for f in fields(x) if f.name != "t"}
+    changed: dict[str, Any] = {k: v if v is None else change(v) for k, v in values.items()}
+    return replace(x, **changed)
+
 
 def _cut(x: Inputs, here: tuple[slice, slice]) -> Inputs:
-    return Inputs(
-        x.frames[..., here[0], here[1]].contiguous(),
-        x.t,
-        x.events if x.events is None else x.events[..., here[0], here[1]].contiguous(),
-        x.motion if x.motion is None else x.motion[..., here[0], here[1]].contiguous(),
-    )
+    return _changed(x, lambda values: values[(..., *here)].contiguous())
 
 
 def _blend(
@@ -129,7 +156,7 @@ def _blend(
     part: Prediction,
     here: tuple[slice, slice],
     share: Tensor,
-    size: tuple[int, int],
+    size: Sequence[int],
 ) -> None:
     """Move what is known of the whole frame towards a block's by ``share`` (h, w)."""
     for name in _BLENDED:
@@ -142,7 +169,7 @@ def _blend(
         old += share * (new.float() - old)
 
 
-def _weights(size: int, block: int, overlap: int, ramp: Ramp) -> list[tuple[int, Tensor]]:
+def _weights(size: int, block: int, overlap: int, blend: Blend) -> Places:
     """Return where the blocks along one axis start, and their weights, before they are normed."""
     if size <= block:
         return [(0, torch.ones(size))]
@@ -152,14 +179,14 @@ def _weights(size: int, block: int, overlap: int, ramp: Ramp) -> list[tuple[int,
     for k, start in enumerate(starts):
         rise = starts[k - 1] + block - start if k else 0
         fall = start + block - starts[k + 1] if k + 1 < count else 0
-        weight = _ramp(block, rise, ramp) * _ramp(block, fall, ramp).flip(0)
+        weight = _ramp(block, rise, blend) * _ramp(block, fall, blend).flip(0)
         found.append((start, weight))
     return found
 
 
-def _ramp(block: int, length: int, ramp: Ramp) -> Tensor:
+def _ramp(block: int, length: int, blend: Blend) -> Tensor:
     """Return weights (block,) that rise over ``length`` pixels to 1 and stay there."""
-    if not length or ramp == "flat":
+    if not length or blend == "mean":
         return torch.ones(block)
     rising = ((torch.arange(block) + 0.5) / length).clamp(max=1)
-    return rising if ramp == "linear" else (1 - torch.cos(torch.pi * rising)) / 2
+    return rising if blend == "linear" else (1 - torch.cos(torch.pi * rising)) / 2

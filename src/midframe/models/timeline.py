@@ -1,4 +1,7 @@
-"""Frames at any position of a video, whatever number of frames and times a model knows."""
+"""Frames at any position of a video or between two pictures, whatever a model takes and knows.
+
+The one place that decides which frames a model is given.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,44 @@ from torch import Tensor
 
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
-from midframe.types import Inputs
+from midframe.types import Inputs, Prediction
 
 Ends = Literal["interpolate", "repeat"]
 ENDS: tuple[Ends, ...] = get_args(Ends)
 BISECTION = "this model knows only the middle of its frames: other times come by bisection"
+EventsAround = Callable[[int, Sequence[Fraction]], tuple[Tensor, Tensor]]
 _HALF = Fraction(1, 2)
+_GREATEST_FACTOR = 256
 _TIMES_AT_ONCE = 8  # of one gap in one call; more would cost memory and gain nothing
+
+
+def parse_times(factor: int, times: str | None = None) -> list[Fraction]:
+    """Return the times to fill: multiples of 1/factor, or those of a comma-separated list.
+
+    Of a single whole number, such as 3, as many at equal distances.
+
+    Raises:
+        UserError: for a factor below 2 or above 256, or times outside (0, 1) or not ascending.
+    """
+    if times is not None and times.strip().isdecimal() and int(times) > 0:
+        factor, times = int(times) + 1, None
+    if times is None:
+        if not 2 <= factor <= _GREATEST_FACTOR:
+            raise UserError(f"factor {factor}: give a number from 2 to {_GREATEST_FACTOR}")
+        return [Fraction(k, factor) for k in range(1, factor)]
+    try:
+        parsed = [Fraction(part.strip()) for part in times.split(",")]
+    except (ValueError, ZeroDivisionError) as error:
+        raise UserError(f"times {times}: give numbers such as 0.25,0.5") from error
+    if any(not 0 < t < 1 for t in parsed) or parsed != sorted(set(parsed)):
+        raise UserError(f"times {times}: they must lie between 0 and 1 and ascend")
+    return parsed
 
 
 class Timeline:
     """A video as a function of position: frame 3 is at 3, halfway to the next is 7/2.
+
+    Two pictures are the shortest one: ``Timeline(model, [first, second].__getitem__, 2)``.
 
     Frames are loaded and predicted once each, in ascending order, and forgotten when gaps asked for
     in ascending order need them no longer: memory does not grow with the length of the video. Where
@@ -35,6 +65,8 @@ class Timeline:
         count: how many frames there are.
         ends: what is in the gaps at the ends of the video, where a model of four frames lacks one:
             "interpolate" has the outer frame twice, "repeat" shows the outer frame again.
+        events: for models that need some, gives those of a gap around times in it, (1, T, C, H, W),
+            and around its ends, (1, 2, C, H, W), as `Inputs` has them.
 
     Attributes:
         bisects: whether other times than the middle come by bisection; None: not known yet.
@@ -49,6 +81,7 @@ class Timeline:
         load: Callable[[int], Tensor],
         count: int,
         ends: Ends = "interpolate",
+        events: EventsAround | None = None,
     ) -> None:
         if ends not in ENDS:
             raise UserError(f"ends {ends}: give {' or '.join(ENDS)}")
@@ -60,6 +93,7 @@ class Timeline:
                 f"{2 * model.context} leaves nothing to interpolate: use ends interpolate"
             )
         self.model, self.load, self.count, self.ends = model, load, count, ends
+        self.events = events
         self.bisects: bool | None = True if model.times == "half" else None
         self._known: dict[Fraction, Tensor] = {}
 
@@ -98,6 +132,18 @@ class Timeline:
                 self._predict(gap, [t])
         return self._known[p]
 
+    def middle(self, gap: int) -> Prediction:
+        """Return all that the model predicts halfway, such as its flow; batch and T are 1.
+
+        Raises:
+            UserError: if the frame is not finite.
+        """
+        around = self._around(gap + _HALF, _HALF)
+        out = self._ask(around, [_HALF], gap)
+        if not self._is_still(around):
+            self._known[gap + _HALF] = out.frame[0, 0]
+        return out
+
     def _repeats(self, gap: int) -> bool:
         """Whether a gap shows its outer frame again instead of anything new."""
         before, behind = gap, self.count - 2 - gap
@@ -119,17 +165,32 @@ class Timeline:
             self._known.update(zip((gap + t for t in some), frames))
 
     def _call(self, middle: Fraction, step: Fraction, times: Sequence[Fraction]) -> list[Tensor]:
-        """Call the model on the frames around ``middle``, which are 2 ``step`` apart."""
+        """Predict from the frames around ``middle``, which are 2 ``step`` apart."""
+        around = self._around(middle, step)
+        if self._is_still(around):  # whatever the model makes of that
+            return [around[self.model.context - 1]] * len(times)
+        return list(self._ask(around, times, floor(middle)).frame[0])
+
+    def _around(self, middle: Fraction, step: Fraction) -> list[Tensor]:
         context = self.model.context
-        around = [self.at(middle + (2 * i + 1) * step) for i in range(-context, context)]
-        first, second = around[context - 1 : context + 1]
-        if torch.equal(first, second):
-            return [first] * len(times)  # nothing moves, whatever the model makes of that
-        t = torch.tensor([[float(t) for t in times]], device=first.device)
-        out = self.model.interpolate(Inputs(torch.stack(around)[None], t)).frame[0].float()
-        if not bool(torch.isfinite(out).all()):
+        return [self.at(middle + (2 * i + 1) * step) for i in range(-context, context)]
+
+    def _is_still(self, around: Sequence[Tensor]) -> bool:
+        """Whether the middle two frames are equal, and no event tells of more between them."""
+        return self.events is None and torch.equal(
+            around[self.model.context - 1], around[self.model.context]
+        )
+
+    def _ask(self, around: Sequence[Tensor], times: Sequence[Fraction], gap: int) -> Prediction:
+        t = torch.tensor([[float(t) for t in times]], device=around[0].device)
+        x = Inputs(torch.stack(list(around))[None], t)
+        if self.events is not None:
+            x.events, x.events_ends = self.events(gap, times)
+        out = self.model.interpolate(x)
+        out.frame = out.frame.float()
+        if not bool(torch.isfinite(out.frame).all()):
             raise UserError("the model's prediction is not finite; try precision fp32")
-        return list(out)
+        return out
 
     def _ignores_time(self, gap: int, times: Sequence[Fraction]) -> bool | None:
         """Whether the weights ignore t, as IFRNet's for Vimeo90K do; None: this gap can't tell."""
@@ -138,9 +199,8 @@ class Timeline:
         others = [t for t in times if t != _HALF][:1]
         if not others or torch.equal(self.at(gap), self.at(gap + 1)):
             return None
-        middle, other = self._call(gap + _HALF, _HALF, [_HALF, *others])
-        self._known[gap + _HALF] = middle
-        if torch.equal(middle, other):
+        (other,) = self._call(gap + _HALF, _HALF, others)
+        if torch.equal(self.at(gap + _HALF), other):
             return True
         self._known[gap + others[0]] = other
         return False
