@@ -11,10 +11,10 @@ from midframe.data.io import ImageFile, write_image
 from midframe.data.layouts.folders import (
     OnError,
     need,
-    need_context,
     need_split,
     read_csv,
     report_missing,
+    serves,
 )
 from midframe.data.records import Clip, PartialClips
 
@@ -25,6 +25,7 @@ TREE = """\
 COLUMNS = ("first", "middle", "last", "split")
 
 
+@serves("csv_triplets", (1,), "a model of two frames")
 def triplets(
     root: Path | None,
     split: str,
@@ -48,7 +49,6 @@ def triplets(
             not 1.
     """
     need_split("csv_triplets", split, ("train", "val"))
-    need_context("csv_triplets", context, (1,), "a model of two frames")
     root = need(root, TREE)
     rows = [row for row in read_csv(root / table, COLUMNS, TREE) if row["split"] == split]
     clips = [_clip(root, row) for row in rows]

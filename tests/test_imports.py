@@ -13,15 +13,20 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "midframe"
-PLAIN = ("ops", "models", "losses", "metrics", "data", "video")
+PLAIN = ("ops", "models", "losses", "metrics", "data", "video", "events")
 ROOT = ("types", "errors", "files", "cores", "paths", "choices", "nodes")
 FRAMEWORKS = {"hydra", "omegaconf", "lightning", "pytorch_lightning", "wandb"}
 OWNERS = {
-    "av": "video/media.py",
-    "cupy": "ops/backends/launcher.py",
-    "dv_processing": "data/events.py",
+    "av": ("video/media.py", "video/encode.py"),
+    "cupy": ("ops/backends/launcher.py",),
+    "dv_processing": ("events/libraries.py",),
+    "aedat": ("events/libraries.py",),
+    "dv": ("events/libraries.py",),
 }
-LAZY = {"av", "wandb", "cupy", "dv_processing", "safetensors", "triton", "numba", "llvmlite"}
+LAZY = {
+    *("av", "wandb", "cupy", "safetensors", "triton", "numba", "llvmlite"),
+    *("dv_processing", "aedat", "dv"),
+}
 # Compiled loops have to stand at a file's top; these files are themselves imported lazily.
 COMPILED = re.compile(r"ops/backends/numba_(compiler|vectors|\w+_kernels|\w+_gradients)\.py")
 
@@ -39,16 +44,19 @@ MAY_IMPORT = {
     "video": {"types", "errors", "files"},
     "losses": {"types", "ops", "errors", "files", "models"},
     "metrics": {"types", "errors"},
-    "data": {"types", "errors", "files", "cores", "video", "ops", "paths"},
+    "events": {"types", "errors", "files", "cores", "video"},
+    "data": {"types", "errors", "files", "cores", "video", "ops", "paths", "events"},
     "picture": {"types", "errors", "ops"},
     "benchmark": {
         *("types", "errors", "files", "paths", "nodes", "models", "data", "metrics", "ops"),
         *("picture", "video"),
     },
-    "speed": {"types", "errors", "paths", "models", "data", "metrics", "ops", "benchmark"},
+    "speed": {
+        *("types", "errors", "paths", "models", "data", "metrics", "ops", "benchmark", "events"),
+    },
     "engine": {
         *("types", "errors", "files", "paths", "choices", "models", "losses", "metrics", "data"),
-        "picture",
+        *("nodes", "picture"),
     },
 }
 

@@ -93,7 +93,7 @@ def function(size: int, /, mode: str, *rest: int, **options: int) -> None:
 @pytest.mark.parametrize(
     ("target", "options", "words"),
     [
-        (Record, ["size", "sise"], "here has no option sise; known: size, mode"),
+        (Record, ["size", "sise"], "here has no option sise; did you mean size. known: size, mode"),
         (Record, ["mode"], "here needs size"),
         (Bare, ["size"], "no option size; known: none"),
         (Plain, ["size"], "no option size; known: none"),

@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / RAW).write_bytes(levels.tobytes())
     model, run = create_model("ifrnet_s"), tmp_path / "RUN"
     run.mkdir()
-    for path in (tmp_path / "FILE_OR_RUN", run / "best.ckpt"):
+    for path in (tmp_path / "FILE", run / "best.ckpt"):
         torch.save(model.state_dict(), path)
     (run / "config.yaml").write_text(yaml.safe_dump({"model": zoo.config_of("ifrnet_s")}))
     return tmp_path

@@ -79,6 +79,13 @@ def test_pair_is_the_two_frames_around_the_gap():
     assert (first.item(), second.item()) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("kind", "forward"), [("forward", True), ("backward", False), (None, False)]
+)
+def test_flow_of_no_said_kind_is_taken_as_backward(kind, forward):
+    assert Prediction(torch.zeros(1), flow_kind=kind).goes_forward is forward
+
+
 def test_float_turns_bytes_into_unit_range():
     frames = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 3, 1, 1)
     batch = Batch(Inputs(frames, torch.tensor([[0.5]])), target=frames).float()
@@ -100,3 +107,10 @@ def test_records_pass_an_exported_programs_file():
         out = torch.export.load(file).module()(x)
     assert out.flow_kind == "forward"
     assert torch.equal(out.frame, x.frames * 2)
+
+
+def test_a_name_that_begins_another_comes_behind_it() -> None:
+    """As torch.export needs it, which replaces names of inputs as text."""
+    x = Inputs(torch.zeros(1), torch.zeros(1), torch.zeros(2), None, torch.zeros(3))
+    paths = [pytree.keystr(path) for path, _ in pytree.tree_flatten_with_path(x)[0]]
+    assert paths.index(".events_ends") < paths.index(".events")

@@ -46,6 +46,12 @@ def _interpolate(args: list[str]) -> int:
     return _parsed("interpolate", interpolate, args, entry.guarded)
 
 
+def _events(args: list[str]) -> int:
+    from midframe.launch import events
+
+    return events.main(args)
+
+
 def _models(args: list[str]) -> int:
     from midframe.launch import entry
     from midframe.launch.models import show
@@ -139,6 +145,11 @@ COMMANDS = {
         _labels,
         OVERRIDES,
         "write flow labels: midframe labels data=vimeo teacher=liteflownet\nteacher.weights=FILE",
+    ),
+    "events": Command(
+        _events,
+        "KIND",
+        "recordings of event cameras: prepare, info, show, simulate",
     ),
     "compress": Command(
         _compress,

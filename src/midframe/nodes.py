@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from midframe.errors import UserError
+from midframe.errors import UserError, did_you_mean, known_names
 from midframe.paths import projects
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
@@ -36,9 +35,8 @@ def find_target(target: Any, where: str) -> Callable[..., Any]:
     found: Any = module
     for name in names:
         if not hasattr(found, name):
-            near = get_close_matches(name, [n for n in dir(found) if n[0] != "_"], n=2, cutoff=0.5)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise UserError(f"{label} not found: {_told(found)} has no {name}{hint}")
+            hint = did_you_mean(name, [n for n in dir(found) if n[0] != "_"])
+            raise UserError(f"{label} not found: {_told(found)} has no {name}; {hint}".rstrip("; "))
         found = getattr(found, name)
     if not callable(found):
         raise UserError(f"{label} is neither a class nor a function")
@@ -81,7 +79,7 @@ def check_options(
         own = getattr(function, "__qualname__", str(function))
         raise UserError(f"{where}: {own}({_shape_of(function)}) must have the form {shape}")
     named, takes_all = _parameters(function)
-    known = [name for name in named if name not in given]
+    known = options_of(function, given)
     options = list(options)
     unknown = [name for name in options if name not in known]
     if unknown and not takes_all:
@@ -132,6 +130,14 @@ def check_hints(cls: type, hints: Iterable[str], where: str) -> None:
     Raises:
         UserError: for hints that no ``forward`` of the class and of its bases names.
     """
+    known = hints_of(cls)
+    unknown = [name for name in hints if name not in known]
+    if unknown:
+        raise UserError(f"{where} has no hint {_unknown(unknown, known)}")
+
+
+def hints_of(cls: type) -> list[str]:
+    """Return the hints that a model's class takes: arguments of ``forward``, also of its bases."""
     known: list[str] = []
     for base in cls.__mro__:
         if "forward" in vars(base):
@@ -139,9 +145,12 @@ def check_hints(cls: type, hints: Iterable[str], where: str) -> None:
             known += [name for name in list(named)[2:] if name not in known]  # behind self and x
             if not passes_on:
                 break
-    unknown = [name for name in hints if name not in known]
-    if unknown:
-        raise UserError(f"{where} has no hint {_unknown(unknown, known)}")
+    return known
+
+
+def options_of(function: Callable[..., Any], given: Iterable[str] = ()) -> list[str]:
+    """Return the options that a class or function takes by name, without those ``given``."""
+    return [name for name in _parameters(function)[0] if name not in set(given)]
 
 
 def _import(target: str, label: str) -> tuple[ModuleType, list[str]]:
@@ -219,4 +228,4 @@ def _has_constructor(cls: type) -> bool:
 
 
 def _unknown(unknown: list[str], known: list[str]) -> str:
-    return f"{', '.join(unknown)}; known: {', '.join(known) or 'none'}"
+    return f"{', '.join(unknown)}; {known_names(unknown, known)}"

@@ -229,7 +229,7 @@ def _row(batch: Batch, pred: Prediction, index: int) -> np.ndarray:
         caption += f"   {_psnr(middle, target):.2f} dB"
     if pred.flow is not None:
         flow = pred.flow[index, time, 0].detach().float().permute(1, 2, 0).cpu().numpy()
-        title = "flow 0 to 1" if pred.flow_kind == "forward" else "flow t to 0"
+        title = "flow 0 to 1" if pred.goes_forward else "flow t to 0"
         painted = _shrink(flow_picture(flow))
         draw_wheel(painted)
         panels.append((title, painted))

@@ -55,14 +55,17 @@ class Inputs(Record):
     Attributes:
         frames: (B, 2c, 3, H, W) float RGB in [0, 1], in time order; c is the model's context.
         t: (B, T) target times in [0, 1].
-        events: (B, T, ...) event representation around each target time, or None.
+        events: (B, T, C, H, W) events around each target time as signed counts in C bins of time,
+            see `midframe.events.bins`, or None.
         motion: (B, T, 2, 2, H, W) forward flow 0->t and 1->t in pixels, or None.
+        events_ends: (B, 2, C, H, W) the same as ``events`` around times 0 and 1, or None.
     """
 
     frames: Tensor
     t: Tensor
     events: Tensor | None = None
     motion: Tensor | None = None
+    events_ends: Tensor | None = None
 
     @property
     def pair(self) -> tuple[Tensor, Tensor]:
@@ -86,7 +89,8 @@ class Prediction(Record):
     Attributes:
         frame: (B, T, 3, H, W) the frames at the target times.
         flow: (B, T, 2, 2, H, W) in pixels; axis 2 is the direction, axis 3 is (x, y).
-        flow_kind: "backward" (t->0, t->1) or "forward" (0->1, 1->0).
+        flow_kind: "backward" (t->0, t->1) or "forward" (0->1, 1->0); to be said with any flow, and
+            taken as "backward" where a model does not, see `goes_forward`.
         mask: (B, T, 1, H, W) weight of frame 0 in [0, 1].
         residual: (B, T, 3, H, W) what is added after blending.
         frames_coarse: frames of coarser pyramid levels, finest first.
@@ -103,6 +107,11 @@ class Prediction(Record):
     frames_coarse: tuple[Tensor, ...] = ()
     flows_coarse: tuple[Tensor, ...] = ()
     features: tuple[Tensor, ...] = ()
+
+    @property
+    def goes_forward(self) -> bool:
+        """Whether the flow is 0->1 and 1->0, and not t->0 and t->1."""
+        return self.flow_kind == "forward"
 
 
 @dataclass
@@ -142,10 +151,15 @@ class Batch(Record):
         return self.inputs.frames.shape[0]
 
     def float(self) -> Batch:
-        """Return the batch with uint8 frames turned into float32 in [0, 1], on their device."""
+        """Return the batch with uint8 frames turned into float32 in [0, 1], on their device.
+
+        Counts of events, which are int8, become the same numbers in float32.
+        """
 
         def convert(x: Tensor) -> Tensor:
-            return x.float().div_(255.0) if x.dtype == torch.uint8 else x
+            if x.dtype == torch.uint8:
+                return x.float().div_(255.0)
+            return x.float() if x.dtype == torch.int8 else x
 
         return self.map(convert)
 
@@ -175,7 +189,11 @@ def _from_json(value: Any) -> Any:
 def _register(cls: type[Record]) -> None:
     names = [f.name for f in dataclasses.fields(cls)]
     static = [n for n in names if n in _STATIC]
-    tensors = [n for n in names if n not in _STATIC]
+    tensors: list[str] = []
+    for name in (n for n in names if n not in _STATIC):
+        # torch.export replaces names as text: "events_ends" before "events", which begins it
+        longer = (i for i, other in enumerate(tensors) if name.startswith(f"{other}_"))
+        tensors.insert(next(longer, len(tensors)), name)
 
     def flatten(x: Record) -> tuple[list[Any], Any]:
         return [getattr(x, n) for n in tensors], tuple(getattr(x, n) for n in static)

@@ -14,7 +14,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from midframe.data.layouts import gopro, vimeo
-from midframe.data.module import Data, worker_count
+from midframe.data.loader import worker_count
+from midframe.data.module import Data
 from midframe.data.pack import pack_clips
 from midframe.data.records import Clip
 from midframe.data.shards import ShardFrame
@@ -233,6 +234,17 @@ def test_a_shot_on_both_sides_of_the_split_is_told_with_an_example():
     assert "such as '0'" in unnamed.shared_group(), "the same clips by their ids"
     same = Data("mine", lambda *_: _clips("a"), None, val={"split": "train"})
     assert not same.shared_group(), "somebody asked for that"
+
+
+def test_clips_without_any_group_are_told_as_nobody_can_look_for_shared_shots():
+    first, second = _clips("", ""), [replace(clip, id=f"v{clip.id}") for clip in _clips("", "")]
+    told = _splits(train=first, val=second).shared_group()
+    assert told.startswith("data mine: no clip has a group, so nothing tells whether a video is")
+    assert "'train' and in 'val'; let the layout" in told and "\n" not in told
+    assert not _splits(train=_clips("a", ""), val=second).shared_group()
+    assert not _splits(train=first, val=[replace(second[0], group="b")]).shared_group()
+    one = Data("mine", lambda *_: first, None, val={"split": "train"})
+    assert not one.shared_group()
 
 
 def test_the_summary_tells_of_how_many_samples_there_are_labels():

@@ -88,6 +88,18 @@ def test_flyingchairs_by_the_official_list(tmp_path):
     assert train[0].flow[0][0] is train[1].flow[0][0]
 
 
+def test_of_damaged_flow_the_first_that_is_whole_tells_the_size(tmp_path):
+    fakes.flyingchairs(tmp_path, train=4, val=2)
+    files = [tmp_path / "data" / f"{entry}_flow.flo" for entry in ("00002", "00005")]
+    files[0].write_bytes(b"")
+    assert pairs(tmp_path, "val")[0].flow[0][0] == NoMotion(*fakes.SIZE)
+    files[1].write_bytes(b"")
+    with pytest.raises(UserError, match="00002_flow"):
+        pairs(tmp_path, "val")
+    (tmp_path / "FlyingChairs_train_val.txt").write_text("1\n" * 6)
+    assert len(pairs(tmp_path, "val")) == 0
+
+
 def test_the_list_may_lie_beside_the_folder(tmp_path):
     root = tmp_path / "FlyingChairs_release"
     fakes.flyingchairs(root)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import fakes
 import numpy as np
 import pytest
+import torch
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -95,7 +96,8 @@ def _anew(data: Data, **options: object) -> Data:
 
 
 def _sources(clip: Clip) -> list[object]:
-    return [*clip.frames, *(one for pair in clip.flow.values() for one in pair)]
+    flow = (one for pair in clip.flow.values() for one in pair)
+    return [*clip.frames, *flow, *clip.events.values()]
 
 
 def test_its_file_names_itself_and_every_option_is_taken(case):
@@ -167,7 +169,7 @@ def test_clips_are_small_hashable_and_the_same_every_time(data):
 
 def test_samples_hold_what_the_sources_read(data):
     clips = data.clips(data.val.split)[:FEW]
-    whole = ClipDataset(clips, data.context)
+    whole = ClipDataset(clips, data.val_context)
     for index, clip in enumerate(clips):
         sample, size = whole[index], clip.frames[0].size()
         assert sample.size == size and sample.frames.dtype == np.uint8
@@ -175,6 +177,9 @@ def test_samples_hold_what_the_sources_read(data):
             assert picture.shape == (*size, 3)
             np.testing.assert_array_equal(picture, clip.frames[frame].read())
         np.testing.assert_allclose(sample.t, [clip.time(i) for i in clip.targets])
+        for counts, frame in zip([] if sample.events is None else sample.events, clip.targets):
+            assert counts.dtype == np.int8 and counts.shape[:2] == size
+            np.testing.assert_array_equal(counts, clip.events[frame].read())
 
 
 def test_batches_come_out_of_both_loaders(case, data):
@@ -182,14 +187,24 @@ def test_batches_come_out_of_both_loaders(case, data):
     assert batch.inputs.frames.shape == (2, 2 * data.context, 3, 16, 16)
     assert batch.target.shape == (2, batch.inputs.t.shape[1], 3, 16, 16)
     assert batch.meta.dataset == case.name
-    val = _anew(data, val={"split": data.val.split, "batch": 1, "crop": 16, "limit": 2})
+    some = {"batch": 1, "crop": 16, "limit": 2}
+    val = _anew(data, val={"split": data.val.split, "context": data.val.context, **some})
     (first, *_) = val.val_loader()
-    assert first.inputs.frames.shape == (1, 2 * data.context, 3, 16, 16)
+    assert first.inputs.frames.shape == (1, 2 * data.val_context, 3, 16, 16)
+    for one in (batch, first):
+        if one.inputs.events is not None:
+            assert one.inputs.events.shape[:2] == one.target.shape[:2]
+            assert one.inputs.events.shape[3:] == (16, 16) and one.inputs.events.dtype == torch.int8
     assert case.name in data.describe()
 
 
 def test_a_pack_gives_the_same_samples(data, tmp_path):
     splits = {s: data.clips(s)[:FEW] for s in (data.split, data.val.split)}
+    if any(clip.events for clips in splits.values() for clip in clips):
+        with pytest.raises(UserError, match="has events, which a pack does not hold"):
+            pack_clips(splits, tmp_path / "pack", context=data.context)
+        assert not (tmp_path / "pack").exists()
+        return
     pack_clips(splits, tmp_path / "pack", context=data.context, name=data.name, root=data.root)
     packed = Data(data.name, data.layout, tmp_path / "pack", context=data.context)
     one = ClipDataset(splits[data.split], data.context, augment=data.augment)

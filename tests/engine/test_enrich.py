@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from midframe.engine import teachers
 from midframe.engine.enrich import Enrichers, FlowLabels
 from midframe.engine.teachers import DisFlow, FlowTeacher, NetworkFlow
 from midframe.errors import UserError
+from midframe.models import estimators
 from midframe.models.flow import FlowNetwork
 from midframe.models.zoo import create_flow
 from midframe.types import Batch, Inputs
@@ -128,7 +128,7 @@ class Tiny(FlowNetwork):
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Tiny, Path]:
     net = Tiny().eval()
     torch.save(net.state_dict(), tmp_path / "tiny.pt")
-    monkeypatch.setattr(teachers, "create_flow", lambda name, weights, **options: net)
+    monkeypatch.setattr(estimators, "create_flow", lambda name, weights, **options: net)
     return net, tmp_path / "tiny.pt"
 
 

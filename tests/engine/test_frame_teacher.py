@@ -181,7 +181,7 @@ def refusals() -> dict[str, tuple[Callable[[str], Any], str]]:
         "a file": (lambda path: FrameTeacher(None, path), "teacher=model needs teacher.name"),
         "unknown": (lambda _: FrameTeacher("ifrnet_xl"), "no model 'ifrnet_xl'; did you mean"),
         "another": (lambda path: FrameTeacher("ifrnet_s", path), "does not fit IFRNet"),
-        "option": (lambda p: FrameTeacher("four", p, {"gian": 1}), "no option gian; known: gain"),
+        "option": (lambda p: FrameTeacher("four", p, {"gian": 1}), "no option gian; did you mean"),
         "precision": (lambda p: FrameTeacher("four", p, None, "fp8"), "fp32 or bf16"),
     }
 

@@ -257,8 +257,27 @@ def test_labels_of_other_layout_options_are_refused(tmp_path: Path) -> None:
     claim(tmp_path / "labels", {**HEAD, "options": {"factor": 8}}, "train")
     layout = partial(gopro.clips, factor=4, on_error="skip")
     data = Data("gopro", layout, root, labels=tmp_path / "labels", on_error="skip")
-    with pytest.raises(UserError, match="made with data.layout.factor=8, but this is 4"):
+    with pytest.raises(UserError, match="made with data.layout.factor=8, but this is 4.*use that"):
         data.clips("train")
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_labels_of_other_layout_options_are_left_out_where_nothing_reads_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, asked: bool
+) -> None:
+    root = fakes.gopro(tmp_path / "gopro")
+    claim(folder := root / "flow", {**HEAD, "options": {"factor": 8}}, "train")
+    options = {"on_error": "skip", "val": {"split": "test"}, "labels": folder if asked else None}
+    layout = partial(gopro.clips, factor=4, on_error="skip")
+    data = Data("gopro", layout, root, needs_labels=False, **options)
+    for split in ("train", "test"):
+        assert len(data.clips(split)) and not any(clip.flow for clip in data.clips(split))
+    (said,) = [r.getMessage() for r in caplog.records if "factor" in r.getMessage()]
+    assert said.startswith(f"note: data.labels={folder}: made with data.layout.factor=8, but this")
+    assert said.endswith("left out, since no loss term reads them")
+    (tmp_path / "nowhere").touch()
+    with pytest.raises(UserError, match="no such folder"):
+        Data("gopro", layout, root, labels=tmp_path / "nowhere", needs_labels=False).clips("train")
 
 
 @pytest.mark.parametrize("made", [True, False])

@@ -14,9 +14,10 @@ from midframe.data.module import Data
 from midframe.engine.compose import compose
 from midframe.engine.enrich import Enricher
 from midframe.errors import UserError
-from midframe.launch.check import check, check_data, check_labels
+from midframe.launch.check import check, check_data, check_labels, reads_labels
 from midframe.models.average import Average
-from midframe.models.zoo import create_model
+from midframe.models.parts import given_parts, parts_of
+from midframe.models.zoo import build, create_model
 from midframe.paths import config_files
 
 
@@ -40,6 +41,14 @@ def test_every_experiment_passes(experiment: str, tmp_path: Path) -> None:
     if cfg.teacher.get("weights"):
         cfg.teacher.weights = str(tmp_path / "teacher.pth")
         torch.save(create_model(cfg.teacher.name).state_dict(), cfg.teacher.weights)
+    for name in given_parts(cfg.model):
+        part = parts_of(build({"name": cfg.model.name, "net": cfg.model.net}))[name]
+        cfg.model.parts[name] = str(tmp_path / "part.pth")
+        torch.save(part.state_dict(), cfg.model.parts[name])
+    network = (cfg.model.get("motion") or {}).get("network", "dis")
+    if network != "dis":
+        cfg.model.motion.weights = str(tmp_path / "motion.pth")
+        torch.save(create_model(network).state_dict(), cfg.model.motion.weights)
     check(cfg)
 
 
@@ -81,14 +90,14 @@ def test_every_data_set_fits_ifrnet(data: str) -> None:
         (["optimizer.lr_end=abc"], "optimizer: "),
         (["+optimizer.build.rate=1"], "optimizer.build has no option rate; known: lr, betas"),
         (["model.net.size=XL"], "ifrnet_s cannot be built.*XL"),
-        (["++model.net.sise=S"], "model ifrnet_s has no option sise; known: size, init"),
+        (["++model.net.sise=S"], "model ifrnet_s has no option sise; did you mean size. known"),
         (["+model.hints.pyr_lvl=4"], "model ifrnet_s has no hint pyr_lvl; known: scale_factor"),
         (["model.net._target_=midframe.models.ifrnet.Net"], "net._target_ .*ifrnet has no Net"),
         (["model.net.size=???"], "^model.net.size must be given"),
         (["loss.terms.census.term._target_=midframe.losses.Cencus"],
          "loss.terms.census.term._target_ .*no Cencus; did you mean Census"),
         (["loss.terms.census.term={_target_: pathlib.Path}"], "pathlib.Path is no Term class"),
-        (["+loss.terms.census.term.pach=3"], "loss.terms.census.term has no option pach; known: p"),
+        (["+loss.terms.census.term.pach=3"], "term has no option pach; did you mean patch. kn"),
         (["loss=softsplat_lf"], "the VGG loss has no weights and .*not there; get torchvision's"),
         (["loss=softsplat_lf", "loss.terms.vgg.term.weights=no.pth"], "there is no file no.pth"),
         (["+loss.terms.x.term={_target_: midframe.losses.Against, source: teacher, "
@@ -100,7 +109,7 @@ def test_every_data_set_fits_ifrnet(data: str) -> None:
         (["loss.terms.census.weight={_target_: midframe.losses.Linear, start: 1, end: 0, "
           "begin_step: 2, end_step: 1}"], "from step 2 to step 1"),
         (["data.layout._target_=no.such"], "data.layout._target_ no.such not found"),
-        (["+data.layout.sise=3"], "data.layout has no option sise; known: size"),
+        (["+data.layout.sise=3"], "data.layout has no option sise; did you mean size.* known"),
         (["+data.layout.root=x"], "data.layout has no option root"),
         (["~data.layout._partial_"], "data.layout needs .*_partial_: true"),
         (["+data.cropp=3"], "data has no option cropp"),
@@ -113,7 +122,7 @@ def test_every_data_set_fits_ifrnet(data: str) -> None:
         (["model.weights=no/such.pth"], "there is no weights file no/such.pth"),
         (["teacher=dis", "teacher.estimator.preset=slow"], "no preset 'slow'"),
         (["teacher=pwcnet"], "teacher=pwcnet has no weights"),
-        (["teacher=dis", "+teacher.estimator.prest=fast"], "no option prest; known: preset"),
+        (["teacher=dis", "+teacher.estimator.prest=fast"], "no option prest; did you mean preset"),
         (["teacher.enrich=[{_target_: midframe.losses.L1}]"], "L1 is no Enricher class"),
         (["~loss.terms.charbonnier", "~loss.terms.census", "loss.terms.geometry.weight=0",
           "loss.terms.distillation.weight=0"], "no term"),
@@ -173,10 +182,10 @@ def test_crops_fit_the_models_own_hints(level: int, crop: int, multiple: int) ->
         check(cfg)
 
 
-class NeedsMotion(Average):
-    """A model with an input that no data set has."""
+class NeedsEvents(Average):
+    """A model with an input that frames alone do not give."""
 
-    needs = frozenset({"motion"})
+    needs = frozenset({"events"})
     trainable = True
 
 
@@ -196,8 +205,14 @@ class Teach(Enricher):
 
 def test_inputs_that_no_data_has_are_named() -> None:
     cfg = composed("data=synthetic", "loss=l1")
-    cfg.model.net = {"_target_": f"{__name__}.NeedsMotion"}
-    with pytest.raises(UserError, match="needs motion, data=synthetic has none"):
+    cfg.model.net = {"_target_": f"{__name__}.NeedsEvents"}
+    with pytest.raises(
+        UserError, match="needs events, which data=synthetic does not give; choose data=events"
+    ):
+        check(cfg)
+    for choice in ("events_synthetic", "events"):
+        cfg = composed(f"data={choice}", "loss=l1", "paths.data=none", "data.context=1")
+        cfg.model.net = {"_target_": f"{__name__}.NeedsEvents"}
         check(cfg)
 
 
@@ -245,6 +260,35 @@ def test_gpu_recipe_without_a_gpu_is_named() -> None:
         check(composed("data=synthetic", "trainer=gpu"))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        (["loss=charbonnier"], False),
+        (["loss=ifrnet"], True),  # its distillation takes labels where there are some
+        (["loss=ifrnet", "loss.terms.distillation.weight=0"], False),
+        (["loss=ifrnet", "~loss.terms.distillation"], False),
+        (["model=pwcnet"], True),
+        (["loss=charbonnier", "teacher=dis"], False),
+    ],
+)
+def test_labels_are_read_by_some_terms_alone(overrides: list[str], wanted: bool) -> None:
+    assert reads_labels(composed("data=synthetic", *overrides)) is wanted
+
+
+def test_labels_are_read_by_terms_within_terms_and_perhaps_by_a_loss_of_one_s_own() -> None:
+    cfg = composed("data=synthetic", "loss=charbonnier")
+    node = {"_target_": "midframe.losses.Against", "source": "teacher"}
+    inner = {"_target_": "midframe.losses.FlowDistillation"}
+    cfg.loss.terms.charbonnier.term = {**node, "term": inner}
+    assert reads_labels(cfg)
+    cfg.loss = {"_target_": f"{__name__}.Own"}
+    assert reads_labels(cfg)
+
+
+class Own(torch.nn.Module):
+    """A loss that is no sum of terms."""
+
+
 def test_term_without_its_field_is_named() -> None:
     cfg = composed("data=synthetic", "loss=charbonnier")
     cfg.loss.terms.charbonnier.term = {
@@ -271,6 +315,7 @@ def test_flow_networks_learn_from_flow_at_the_ends(model: str, data: str) -> Non
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["model=stmfnet", "data=vimeo"], "vimeo gives 2 input frames and the model takes 4; use "),
         (["model=pwcnet", "data=vimeo"], "pwcnet is a flow network.*data=vimeo does not give"),
         (["model=pwcnet", "data=synthetic", "loss=charbonnier"], "use loss=pwcnet"),
         (["model=liteflownet", "data=synthetic", "data.times=any"], "data.times=fixed"),
@@ -280,6 +325,14 @@ def test_flow_networks_learn_from_flow_at_the_ends(model: str, data: str) -> Non
 def test_flow_networks_and_their_data_belong_together(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         check(composed(*overrides))
+
+
+def test_a_teacher_of_four_frames_is_refused_where_data_has_two(tmp_path: Path) -> None:
+    torch.save(create_model("stmfnet_mini").state_dict(), tmp_path / "mini.pth")
+    teacher = ["teacher=stmfnet_mini", f"teacher.weights={tmp_path / 'mini.pth'}"]
+    with pytest.raises(UserError, match="vimeo gives 2 input.*teacher=stmfnet_mini reads 4"):
+        check(composed("data=vimeo", "loss=distillation", *teacher))
+    check(composed("data=vimeo_septuplet", "data.times=fixed", "loss=distillation", *teacher))
 
 
 def test_checking_is_quick() -> None:

@@ -82,6 +82,39 @@ def test_weights_are_recorded_by_their_hash_and_bf16_stays_close(root, tmp_path)
     assert half["mean"]["psnr"] == pytest.approx(full["mean"]["psnr"], abs=0.1)
 
 
+def test_blocks_are_part_of_what_is_recorded_and_of_what_is_continued(root, tmp_path, capsys):
+    words = ("model=dis", "save_images=true")
+    found = {}
+    for blocks in ((), ("block=24",), ("block=24", "overlap=0"), ("block=24", "blend=published")):
+        assert _run(root, *words, *blocks) == 0
+        assert "measured by an earlier" not in capsys.readouterr().out
+        (new,) = set((tmp_path / "results").iterdir()) - set(found)
+        found[new] = json.loads((new / "summary.json").read_text())
+        assert _run(root, *words, *blocks) == 0  # the same folder
+        assert len(list((tmp_path / "results").iterdir())) == len(found)
+    settings = [record.get("blocks") for record in found.values()]
+    assert settings == [
+        None,
+        {"block": [24, 24], "overlap": 12, "blend": "cosine"},
+        {"block": [24, 24], "overlap": 0, "blend": "cosine"},
+        {"block": [24, 24], "overlap": 12, "blend": "published"},
+    ]
+    means = [record["mean"]["psnr"] for record in found.values()]
+    assert means[1] == means[2] and len(set(means)) == 3  # the benchmark asks for blocks of 32
+    assert min(means) > 40
+    (folder, *_) = (f for f, record in found.items() if "blocks" in record)
+    assert '- blocks: {"block": [24, 24]' in (folder / "summary.md").read_text()
+
+
+def test_what_looks_at_a_pixel_alone_is_measured_the_same_in_blocks(root, tmp_path):
+    means = []
+    for number, blocks in enumerate(((), ("block=16",), ("block=16", "blend=published"))):
+        out = tmp_path / str(number)
+        assert _run(root, "model=average", f"out={out}", *blocks) == 0
+        means.append(json.loads((out / "summary.json").read_text())["mean"]["psnr"])
+    assert means == pytest.approx([means[0]] * 3, abs=1e-3)
+
+
 def test_a_run_directory_serves_as_weights(root, tmp_path):
     (tmp_path / "run").mkdir()
     torch.save(create_model("ifrnet_s").state_dict(), tmp_path / "run" / "last.ckpt")
@@ -99,6 +132,10 @@ def test_a_run_directory_serves_as_weights(root, tmp_path):
         (["model=average", "precision=fp16"], "fp32 or bf16"),
         (["model=average", "device=tpu"], "auto, cpu or cuda"),
         (["model=average", "limit=0"], "limit=0"),
+        (["model=average", "block=big"], "block=big must be a whole number from 1"),
+        (["model=average", "overlap=8"], "give block as well"),
+        (["model=average", "block=16", "overlap=9"], "from 0 to 8"),
+        (["model=average", "block=16", "blend=wavy"], "cosine, linear, mean, published"),
         (["model=nix"], "nix"),
         (["model=average", "benchmark.root=nowhere"], "benchmark.root=DIR"),
         (["model=average", "benchmark.suites.middlebury.protocol.colour=1"], "colour"),

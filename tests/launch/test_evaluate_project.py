@@ -105,7 +105,7 @@ def test_it_stands_beside_the_packages_own(project):
         ("version", "name: other\n  version", "mine", "write mine or leave it out"),
         ("root: null", "rot: null", "mine", "benchmark mine has no key rot; its file holds"),
         (YAML[YAML.index("protocol") :], "", "mine", "benchmark mine has no protocol"),
-        ("suffix: png", "sufix: png", "mine", "has no option sufix; known: suffix"),
+        ("suffix: png", "sufix: png", "mine", "no option sufix; did you mean suffix? known"),
         (".folders", ".folder", "mine", "'folder'"),
         ("layout_of_a_test.folders", "lay_out.folders", "mine", "No module named 'lay_out'"),
         ("scale: 100", "scales: 100", "mine", "metrics.worst: layout_of_a_test.worst is called"),

@@ -17,9 +17,8 @@ from midframe.errors import UserError
 from midframe.launch import interpolate
 from midframe.models.average import Average
 from midframe.models.base import Interpolator
-from midframe.models.between import Between, parse_times
 from midframe.picture import flow_picture
-from midframe.types import Prediction
+from midframe.types import Inputs, Prediction
 
 CPU = torch.device("cpu")
 
@@ -106,7 +105,8 @@ class Moving(Average):
 )
 def test_flows_are_called_what_they_are(kind, titles):
     frame, flow = torch.zeros(3, 8, 12), torch.randn(1, 1, 2, 2, 8, 12)
-    flows = interpolate._flows(Between(Moving(flow, kind), frame, frame, parse_times(2)))
+    out = Moving(flow, kind)(Inputs(torch.stack((frame, frame))[None], torch.tensor([[0.5]])))
+    flows = interpolate._flows(out)
     assert tuple(title for title, _ in flows) == titles
     for i, (_, field) in enumerate(flows):
         assert np.array_equal(field, flow[0, 0, i].permute(1, 2, 0).numpy())

@@ -15,6 +15,7 @@ from midframe import cli
 from midframe.errors import UserError
 from midframe.launch import interpolate, interpolate_video
 from midframe.models.average import Average
+from midframe.models.tiles import BLENDS
 from midframe.models.timeline import ENDS
 from midframe.types import Prediction
 from midframe.video.yuv import YuvFormat, YuvFrame, YuvReader, YuvWriter
@@ -191,8 +192,10 @@ def test_blocks_give_what_the_whole_frame_gives(tmp_path):
     options = _options(form)
     _run(tmp_path / "in.yuv", tmp_path / "a.yuv", *options)
     _run(tmp_path / "in.yuv", tmp_path / "b.yuv", *options, "--block", 16, "--overlap", 4)
-    pairs = zip(_read(tmp_path / "a.yuv", form), _read(tmp_path / "b.yuv", form))
-    assert max(np.abs(_levels(a) - _levels(b)).max() for a, b in pairs) <= 1
+    _run(tmp_path / "in.yuv", tmp_path / "c.yuv", *options, "--block", 16, "--blend", "published")
+    for name in ("b.yuv", "c.yuv"):
+        pairs = zip(_read(tmp_path / "a.yuv", form), _read(tmp_path / name, form))
+        assert max(np.abs(_levels(a) - _levels(b)).max() for a, b in pairs) <= 1
 
 
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, monkeypatch):
@@ -213,7 +216,8 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, monkeypatch):
         ((path, tmp_path / "in.yuv"), "add --overwrite"),
         ((path, tmp_path / "folder.yuv"), "is a folder"),
         ((path, out, "--out", tmp_path / "d"), "--out is for pictures"),
-        ((path, out, "--overlap", 4), "give --block"),
+        ((path, out, "--overlap", 4), "--overlap is of blocks: give --block"),
+        ((path, out, "--blend", "mean"), "--blend is of blocks: give --block"),
         ((path, out, "--block", 8, "--overlap", 5, "--model", "average"), "from 0 to 4"),
         ((path, out, "--matrix", "published", "--range", "full"), "leave out --range"),
         ((path, out, "--factor", 1), "factor 1: give"),
@@ -303,5 +307,6 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["in_8x8.yuv"]
 
 
-def test_the_ends_are_those_of_the_timeline():
+def test_choices_of_options_are_those_of_the_classes():
     assert interpolate_video._ENDS == ENDS
+    assert interpolate._BLENDS == BLENDS

@@ -13,6 +13,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 from same import assert_same
+from tiny import TINY, train
 
 from midframe.engine.build import build_data
 from midframe.engine.compose import compose
@@ -20,22 +21,9 @@ from midframe.engine.module import VFIModule
 from midframe.errors import UserError
 from midframe.launch.check import check
 from midframe.launch.check_teaching import check_times
-from midframe.launch.tasks import train_main
 from midframe.models.zoo import create_model
 from midframe.types import Batch
 
-TINY = [
-    "experiment=smoke",
-    "trainer.max_steps=4",
-    "trainer.val_check_interval=2",
-    "trainer.checkpoint_every=2",
-    "trainer.log_every_n_steps=1",
-    "trainer.threads=1",
-    "data.global_batch=2",
-    "data.crop=32",
-    "data.val.limit=2",
-    "logger=[csv]",
-]
 FOUR = """
 import torch
 from midframe.models.base import Interpolator
@@ -72,10 +60,6 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(teachers: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MIDFRAME_PROJECT", str(teachers))
     return teachers
-
-
-def train(runs: Path, *overrides: str) -> int:
-    return train_main([*TINY, f"paths.runs={runs}", *overrides])
 
 
 def only_run(runs: Path) -> Path:

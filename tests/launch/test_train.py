@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import TINY, train
 
 from midframe.data.dataset import ClipDataset
 from midframe.launch import entry
@@ -23,24 +24,7 @@ from midframe.launch.entry import with_recipe
 from midframe.launch.tasks import train_main
 from midframe.models.zoo import create_model
 
-TINY = [
-    "experiment=smoke",
-    "trainer.max_steps=4",
-    "trainer.val_check_interval=2",
-    "trainer.checkpoint_every=2",
-    "trainer.log_every_n_steps=1",
-    "trainer.threads=1",
-    "data.global_batch=2",
-    "data.crop=32",
-    "data.val.limit=2",
-]
-
-
 STILL = ["optimizer.lr=1e-20", "optimizer.lr_end=1e-20"]
-
-
-def train(runs: Path, *overrides: str) -> int:
-    return train_main([*TINY, f"paths.runs={runs}", *overrides])
 
 
 def only_run(runs: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,8 +34,26 @@ def _textured(batch: int, count: int, height: int, width: int) -> torch.Tensor:
 def _inputs(model: Interpolator, height: int, width: int, batch: int = 1, t=(0.5,)) -> Inputs:
     if model.times == "half":
         t = (0.5,)
-    frames = _textured(batch, 2 * model.context, height, width)
-    return Inputs(frames, torch.tensor([list(t)] * batch))
+    x = Inputs(_textured(batch, 2 * model.context, height, width), torch.tensor([list(t)] * batch))
+    bins = getattr(model, "bins", 8)
+    fields = {  # beyond the frames: counts of events, which are few, and motion of some pixels
+        "events": ((batch, len(t), bins, height, width), lambda shape: torch.randn(shape).round()),
+        "events_ends": ((batch, 2, bins, height, width), lambda shape: torch.randn(shape).round()),
+        "motion": ((batch, len(t), 2, 2, height, width), lambda shape: 3 * torch.randn(shape)),
+    }
+    assert model.needs <= fields.keys(), "say here what inputs of the new kind look like"
+    return replace(x, **{name: fields[name][1](fields[name][0]) for name in model.needs})
+
+
+def _flipped(x: Inputs) -> Inputs:
+    """The same sample with its times in the reverse order."""
+    of_times = {n: getattr(x, n) for n in ("t", "events", "motion")}
+    return replace(x, **{name: y if y is None else y.flip(1) for name, y in of_times.items()})
+
+
+def _sample(x: Inputs, number: int) -> Inputs:
+    """One sample of a batch."""
+    return x.map(lambda value: value[number : number + 1])
 
 
 def _each(value: torch.Tensor | tuple[torch.Tensor, ...] | None) -> tuple[torch.Tensor, ...]:
@@ -137,16 +156,17 @@ def test_times_are_an_axis_and_their_order_does_not_matter(model, count):
     times = [(k + 1) / (count + 1) for k in range(count)]
     x = _inputs(model, 48, 48, t=times)
     frame = model.interpolate(x).frame
-    back = model.interpolate(Inputs(x.frames, x.t.flip(1))).frame
+    back = model.interpolate(_flipped(x)).frame
     assert frame.shape[1] == count
     torch.testing.assert_close(back.flip(1), frame, atol=1e-5, rtol=0)
 
 
 def test_batch_equals_stacked_singles(model):
-    x = _inputs(model, 48, 64, batch=3, t=(0.25, 0.5))
-    x.t = torch.tensor([[0.5], [0.25], [0.75]]) if model.times == "any" else x.t
+    x = _inputs(model, 48, 64, batch=3)
+    if model.times == "any":
+        x = replace(x, t=torch.tensor([[0.5], [0.25], [0.75]]))
     together = model.interpolate(x).frame
-    singles = [model.interpolate(Inputs(f[None], t[None])).frame for f, t in zip(x.frames, x.t)]
+    singles = [model.interpolate(_sample(x, k)).frame for k in range(3)]
     torch.testing.assert_close(together, torch.cat(singles), atol=1e-5, rtol=0)
 
 

@@ -15,7 +15,7 @@ from midframe.models import zoo
 from midframe.models.base import Interpolator
 from midframe.paths import config_dir, config_files
 
-KEYS = {"name", "net", "weights", "parts", "hints", "loss", "info"}
+KEYS = {"name", "net", "weights", "parts", "hints", "loss", "info", "motion"}
 
 
 def test_every_yaml_is_a_complete_model_named_after_its_file():
@@ -139,7 +139,7 @@ def test_a_broken_yaml_is_told_to_who_asks_for_it_only(project, text, words):
     with pytest.raises(UserError, match=words) as caught:
         midframe.create_model("tiny")
     assert "\n" not in str(caught.value)
-    assert set(zoo.list_flow_networks()) == {"pwcnet", "liteflownet"}
+    assert set(zoo.list_flow_networks()) == {"pwcnet", "pwcnet_event", "liteflownet"}
     with pytest.raises(UserError, match="average is no flow network; .*liteflownet, pwcnet"):
         midframe.create_flow("average")
 

@@ -200,6 +200,15 @@ class Protocol:
         check_options(function, self.layout_options, where, given=LAYOUT_ARGUMENTS)
         return functools.partial(function, **self.layout_options)
 
+    @property
+    def gives(self) -> frozenset[str]:
+        """The fields of `midframe.types.Inputs` beside frames and t that its data has.
+
+        A layout says so by its option ``gives``, as those of event cameras have.
+        """
+        option = inspect.signature(self.find_layout()).parameters.get("gives")
+        return frozenset(() if option is None or option.default is option.empty else option.default)
+
 
 def from_config(node: Mapping[str, Any], name: str | None = None) -> Protocol:
     """Build a protocol from plain data, as a file in conf/benchmark holds it.

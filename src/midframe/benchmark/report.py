@@ -55,6 +55,7 @@ def summary(outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, Any]:
             for s in protocol.subsets
         },
         **_sequences(outcome),
+        **_times(outcome),
         "seconds_per_image": _finite({"median": outcome.median_seconds()})["median"],
         "reused_images": outcome.reused,
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -68,6 +69,13 @@ def _sequences(outcome: Outcome) -> dict[str, Any]:
     if outcome.protocol.reduction != "sequences":
         return {}
     return {"sequences": {name: _finite(means) for name, means in outcome.sequences().items()}}
+
+
+def _times(outcome: Outcome) -> dict[str, Any]:
+    """Return the means at every target time where there are several."""
+    parts = outcome.at_times().items()
+    found = {t: {"images": len(one.rows), "mean": _finite(one.means())} for t, one in parts}
+    return {"times": found} if found else {}
 
 
 def to_csv(outcome: Outcome) -> str:
@@ -134,6 +142,10 @@ def _result_rows(outcome: Outcome, model: str) -> list[list[str]]:
         for subset in protocol.subsets:
             title = f"{model}, {subset} ({outcome.count(subset)} images)"
             rows.append([title, *_cells(outcome.means(subset), protocol.metrics)])
+    for t, part in outcome.at_times().items():
+        if part.rows:
+            title = f"{model}, t = {t} ({len(part.rows)} images)"
+            rows.append([title, *_cells(part.means(), protocol.metrics)])
     mark = "" if outcome.complete else ", incomplete"
     parts = f" in {len(outcome.sequences())} sequences" if protocol.reduction == "sequences" else ""
     title = f"{model}, mean of {len(outcome.rows)}{parts}{mark}"

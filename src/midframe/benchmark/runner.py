@@ -78,6 +78,14 @@ class Outcome:
                 found.setdefault(name, PerImage()).add(row.key, row.values)
         return {name: rows.means() for name, rows in found.items()}
 
+    def at_times(self) -> dict[str, Outcome]:
+        """Return the outcome at each target time by itself, where the protocol has several."""
+        found = {}
+        for t in self.protocol.times if len(self.protocol.times) > 1 else ():
+            rows = [row for row in self.rows if row.id.endswith(_at(t))]
+            found[f"{t:.4g}"] = dataclasses.replace(self, rows=rows)
+        return found
+
     def median_seconds(self) -> float:
         """Return the median time of one prediction."""
         return float(torch.tensor([r.seconds for r in self.rows] or [math.nan]).median())
@@ -109,18 +117,19 @@ class Predictor:
             raise UserError(
                 f"{name} knows only t = 0.5, benchmark {protocol.name} asks for other times"
             )
-        lacking = sorted(set(model.needs) & {"events", "motion"})
+        lacking = sorted(model.needs - protocol.gives) if model.needs else []
         if lacking:
-            raise UserError(f"{name} needs {lacking[0]}, benchmark {protocol.name} has none")
+            wrap = "; midframe.models.motion.guided makes motion" * ("motion" in lacking)
+            raise UserError(
+                f"{name} needs {', '.join(lacking)}, benchmark {protocol.name} has none{wrap}"
+            )
         self.model, self.protocol = model, protocol
         self.written = {**protocol.hints, **model.fixed_hints}
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     def __call__(self, x: Inputs) -> Prediction:
         """Predict, and wait until the device is done."""
-        middle, context = x.frames.shape[1] // 2, self.model.context
-        frames = x.frames[:, middle - context : middle + context]
-        inputs = Inputs(frames, x.t)
+        inputs = x.around(self.model.context)
         pad, family = self.protocol.pad, self.protocol.family
         out = self.model.interpolate(inputs, pad=pad, benchmark=family, **self.written)
         if self.device.type == "cuda":
@@ -256,7 +265,11 @@ def _lacks(protocol: Protocol, clips: dict[str, PartialClips]) -> Iterator[str]:
 
 
 def _keys(protocol: Protocol, clip_id: str, times: list[float]) -> list[str]:
-    return [clip_id if len(protocol.times) == 1 else f"{clip_id}@{t:.4g}" for t in times]
+    return [clip_id if len(protocol.times) == 1 else clip_id + _at(t) for t in times]
+
+
+def _at(t: float) -> str:
+    return f"@{t:.4g}"
 
 
 def _reusable(

@@ -116,7 +116,7 @@ class ClipDataset(Dataset[Sample]):
     def _sample(self, clip: Clip, rng: np.random.Generator) -> Sample:
         inputs, targets = self._choose(clip, rng)
         flow = _labels(clip, inputs, targets)
-        size = common_size(clip, (*inputs, *targets), flow or ())
+        size = common_size(clip, (*inputs, *targets), flow or (), tuple(clip.events.values()))
         if self.augment is None:
             plan = centre_crop(self.crop, *size, clip.id)
         else:
@@ -129,6 +129,11 @@ class ClipDataset(Dataset[Sample]):
         self, clip: Clip, rng: np.random.Generator
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if self.times == "any":
+            if clip.events:
+                raise UserError(
+                    f"clip {clip.id} has events, which are those around its own inputs and "
+                    "targets; use data.times=fixed"
+                )
             return _any_times(clip, self.context, self.targets or 1, rng)
         targets = clip.targets
         if self.targets is not None and self.targets != len(targets):
@@ -200,15 +205,18 @@ def _labels(
 
 
 def common_size(
-    clip: Clip, indices: Sequence[int], flow: Sequence[tuple[Source, Source]] = ()
+    clip: Clip,
+    indices: Sequence[int],
+    flow: Sequence[tuple[Source, Source]] = (),
+    events: Sequence[Source] = (),
 ) -> tuple[int, int]:
-    """Return (height, width) of these frames of a clip and its flow.
+    """Return (height, width) of these frames of a clip, its flow and its events.
 
     Raises:
         UnreadableClip: if one cannot be read or they differ.
     """
     sources = [clip.frames[i] for i in dict.fromkeys(indices)]
-    sources += [one for pair in flow for one in pair]
+    sources += [*(one for pair in flow for one in pair), *events]
     try:
         sizes = [tuple(source.size()) for source in sources]
     except UserError as error:
@@ -238,6 +246,11 @@ def _read(
                 pictures[i] = clip.frames[i].read(box)
         return np.stack([pictures[i] for i in indices])
 
+    def events(indices: tuple[int, ...]) -> np.ndarray | None:
+        if not indices or any(i not in clip.events for i in indices):
+            return None
+        return np.stack([clip.events[i].read(plan.box) for i in indices])
+
     try:
         labels = None
         if flow is not None:
@@ -249,6 +262,8 @@ def _read(
             flow=labels,
             id=clip.id,
             group=clip.group,
+            events=events(targets),
+            events_ends=events(clip.ends),
         )
     except UserError as error:
         raise UnreadableClip(f"clip {clip.id}: {error}") from error
@@ -261,7 +276,7 @@ def collate(samples: Sequence[Sample], dataset: str = "") -> Batch:
     have them (or none has).
 
     Raises:
-        UserError: if the samples differ in size or number of frames.
+        UserError: if the samples differ in size or number of frames, or only some have events.
     """
     first = samples[0]
     for sample in samples:
@@ -274,12 +289,24 @@ def collate(samples: Sequence[Sample], dataset: str = "") -> Batch:
             )
         if (sample.target is None) != (first.target is None):
             raise UserError(f"of clips {first.id} and {sample.id} only one has targets")
+        for name in ("events", "events_ends"):
+            one, other = getattr(first, name), getattr(sample, name)
+            if np.shape(one)[-1:] != np.shape(other)[-1:]:
+                raise UserError(
+                    f"clips {first.id} and {sample.id} cannot share a batch: only one has events "
+                    "at its targets and ends, or their numbers of bins differ"
+                )
     frames = _stack([sample.frames for sample in samples])
     assert frames is not None
     labelled = torch.tensor([sample.flow is not None for sample in samples])
     mixed = bool(labelled.any()) and not bool(labelled.all())
     return Batch(
-        inputs=Inputs(frames, torch.from_numpy(np.stack([sample.t for sample in samples]))),
+        inputs=Inputs(
+            frames,
+            torch.from_numpy(np.stack([sample.t for sample in samples])),
+            events=_stack([sample.events for sample in samples]),
+            events_ends=_stack([sample.events_ends for sample in samples]),
+        ),
         target=_stack([sample.target for sample in samples]),
         flow=_stack([sample.flow for sample in samples]),
         flow_valid=labelled.float() if mixed else None,

@@ -29,6 +29,17 @@ BYTES = {"float32": 8, "float16": 4}  # per pixel
 _FREE = {"on_error", "cache", "flow"}
 
 
+class OtherLabels(UserError):
+    """Labels that are of a layout with other options; ``what`` is wrong, without what to do."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}; use that, make other labels with out=DIR, or leave them out with "
+            "data.labels=none"
+        )
+        self.what = what
+
+
 def label_path(folder: str | Path, clip: Clip, target: int, side: int, suffix: str = ".flo") -> str:
     """Return where the flow from a target to the frame before (side 0) or after it (1) lies.
 
@@ -70,7 +81,8 @@ def attach(
         options: of the layout, see `with_labels`.
 
     Raises:
-        UserError: if there is no such folder, or its labels were made with other options.
+        UserError: if there is no such folder, or (`OtherLabels`) its labels were made with other
+            options.
     """
     if asked is None:
         own = any(clip.flow for clip in (clips[:1] if is_lazy(clips) else clips))
@@ -125,7 +137,8 @@ def with_labels(
         options: of the layout; labels made with other values of them are refused.
 
     Raises:
-        UserError: if the folder's description is damaged, or tells of other layout options.
+        UserError: if the folder's description is damaged, or (`OtherLabels`) tells of other layout
+            options.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
@@ -260,8 +273,7 @@ def _check_options(folder: Path, manifest: Mapping[str, Any], options: Mapping[s
     made = manifest["options"]
     for key in made.keys() & options.keys():
         if made[key] != options[key]:
-            raise UserError(
+            raise OtherLabels(
                 f"data.labels={folder}: made with data.layout.{key}={tell(made[key])}, but this "
-                f"is {tell(options[key])}; use that, make other labels with out=DIR, or leave "
-                "them out with data.labels=none"
+                f"is {tell(options[key])}"
             )

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from midframe.cores import usable_cores
-from midframe.data.allocator import keep_freed_memory
-from midframe.data.dataset import ClipDataset, collate, labelled_share
-from midframe.data.labels import attach, layout_options, tell_lacking
-from midframe.data.records import Clip, Layout, Sample, Ticket, check_clips
+from midframe.data.dataset import ClipDataset, labelled_share
+from midframe.data.labels import OtherLabels, attach, layout_options, tell_lacking
+from midframe.data.loader import Careful, Loader, careful_collate, start_worker, worker_count
+from midframe.data.records import Clip, Layout, Ticket, check_clips
 from midframe.data.sampler import EvalSampler, StepSampler
 from midframe.data.shards import is_packed, open_packed
 from midframe.data.transforms import Augment, Crop
 from midframe.errors import UserError
-from midframe.types import Batch
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +35,9 @@ class ValOptions:
         crop: centre crop, the side or (height, width); None for whole frames.
         limit: at most this many clips, spread evenly over the split; None for all.
         targets: how many targets per clip; None for all of the clip's.
+        context: frames on each side of the gap; None for as many as in training. Data whose
+            frames between are known in validation alone, such as that of event cameras, may read
+            more frames there than a training clip has.
     """
 
     split: str = "test"
@@ -43,6 +45,12 @@ class ValOptions:
     crop: Crop = None
     limit: int | None = None
     targets: int | None = None
+    context: int | None = None
+
+    def __post_init__(self) -> None:
+        known = self.context is None or (isinstance(self.context, int) and self.context > 0)
+        if not known:
+            raise UserError(f"data.val.context={self.context}: give a positive number, or null")
 
 
 class Data:
@@ -66,6 +74,8 @@ class Data:
         labels: a folder with flow labels, as `midframe labels` writes it; "none" leaves out all
             labels; None takes those of the layout, else those in ``<root>/flow``, if any.
         val: the fields of `ValOptions`.
+        needs_labels: whether labels that were made with other options of the layout are an error;
+            else they are left out, with a note.
     """
 
     def __init__(
@@ -86,6 +96,7 @@ class Data:
         on_error: Literal["raise", "skip"] = "raise",
         labels: str | Path | None = None,
         val: Mapping[str, Any] | None = None,
+        needs_labels: bool = True,
     ) -> None:
         if workers != "auto" and (not isinstance(workers, int) or workers < 0):
             raise UserError(f"data.workers={workers}: give 0, a positive number or auto")
@@ -105,28 +116,62 @@ class Data:
         self.seed = seed
         self.on_error = on_error
         self.labels = labels
+        self.needs_labels = needs_labels
         fields = _known(val or {}, ValOptions, "data.val")
         self.val = ValOptions(**{**fields, "crop": _crop(fields.get("crop"))})
-        self._clips: dict[str, Sequence[Clip]] = {}
+        self._clips: dict[tuple[str, int], Sequence[Clip]] = {}
+        self._check_reversal()
 
-    def clips(self, split: str) -> Sequence[Clip]:
-        """Return the clips of a split, indexed and checked once; `UserError` where it has none."""
-        if split not in self._clips:
+    @property
+    def val_context(self) -> int:
+        """The frames on each side of the gap in validation."""
+        return self.val.context or self.context
+
+    def clips(self, split: str, context: int | None = None) -> Sequence[Clip]:
+        """Return the clips of a split, indexed and checked once; `UserError` where it has none.
+
+        Args:
+            split: the layout's name of it.
+            context: frames on each side of the gap; None for those that the split is read with.
+        """
+        if context is None:
+            validates = split == self.val.split and split != self.split
+            context = self.val_context if validates else self.context
+        if (split, context) not in self._clips:
             found: Sequence[Clip]
             if self.root is not None and is_packed(self.root):
-                found = open_packed(self.root, split, self.context)
+                found = open_packed(self.root, split, context)
             else:
-                found = self.layout(self.root, split, self.context)
-            check_clips(found, self.context, self.name)
+                found = self.layout(self.root, split, context)
+            check_clips(found, context, self.name)
             if not len(found):
                 where = "" if self.root is None else f" of {self.root}"
                 raise UserError(f"data {self.name}: the split '{split}'{where} has no clip")
-            options = layout_options(self.layout)
-            found = attach(found, self.labels, self.root, split, options)
+            self._clips[split, context] = self._labelled_clips(found, split)
+        return self._clips[split, context]
+
+    def _labelled_clips(self, clips: Sequence[Clip], split: str) -> Sequence[Clip]:
+        """Return clips with the labels that there are for them, and say once what they lack."""
+        try:
+            found = attach(clips, self.labels, self.root, split, layout_options(self.layout))
+        except OtherLabels as error:
+            if self.needs_labels:
+                raise
             if split == self.split:
-                tell_lacking(found, self.labels, self.root, self.name)
-            self._clips[split] = found
-        return self._clips[split]
+                _log.warning("note: %s; left out, since no loss term reads them", error.what)
+            return clips
+        if split == self.split:
+            tell_lacking(found, self.labels, self.root, self.name)
+        return found
+
+    def _check_reversal(self) -> None:
+        released = layout_options(self.layout).get("polarity") == "released"
+        if released and self.augment.time_reversal:
+            raise UserError(
+                "data.augment.time_reversal: in the polarity 'released' an OFF event counts -3, "
+                "which backward would be an ON event of 1; set data.layout.polarity=unit or "
+                "data.augment.time_reversal=0"
+            )
 
     @cached_property
     def train_set(self) -> ClipDataset:
@@ -136,7 +181,7 @@ class Data:
     def _training(self, dataset: Callable[..., ClipDataset]) -> ClipDataset:
         """Return the training clips as ``dataset`` makes samples of them."""
         return dataset(
-            self.clips(self.split),
+            self.clips(self.split, self.context),
             self.context,
             augment=self.augment,
             times=self.times,
@@ -149,8 +194,8 @@ class Data:
     def val_set(self) -> ClipDataset:
         """The validation clips: centre crops, fixed times, no augmentation."""
         return ClipDataset(
-            self.clips(self.val.split),
-            self.context,
+            self.clips(self.val.split, self.val_context),
+            self.val_context,
             crop=self.val.crop,
             targets=self.val.targets,
             seed=self.seed,
@@ -203,42 +248,55 @@ class Data:
     def _loader(
         self, dataset: ClipDataset, sampler: Sampler[list[Ticket]], workers: int
     ) -> DataLoader:
-        return _Loader(
-            _Careful(dataset),
+        return Loader(
+            Careful(dataset),
             batch_sampler=sampler,
             num_workers=workers,
-            collate_fn=partial(_collate, dataset=self.name),
+            collate_fn=partial(careful_collate, dataset=self.name),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
         )
 
     def fingerprint(self) -> str:
         """Return a hash of the clips of both splits: their names, roles and, of a few, sizes."""
         digest = hashlib.sha256()
-        for split in (self.split, self.val.split):
-            clips = self.clips(split)
+        for clips in self._both:
             for clip in clips:
-                digest.update(f"{clip.id}|{clip.inputs}|{clip.targets}|{len(clip.flow)}\n".encode())
+                parts = [clip.id, clip.inputs, clip.targets, len(clip.flow)]
+                parts += [sorted(clip.events)] if clip.events else []
+                digest.update(("|".join(map(str, parts)) + "\n").encode())
             for clip in clips[:: max(1, len(clips) // 16)]:
                 digest.update(_size_or_fault(clip).encode())
         return digest.hexdigest()[:16]
 
     def describe(self) -> str:
         """Return one line about what is read."""
-        train, val = self.clips(self.split), self.clips(self.val.split)
+        train, val = self._both
+        four = f" ({2 * self.val_context} in validation)" * (self.val_context != self.context)
         return (
             f"{self.name}: {len(train)} training clips of {len(self._groups[0])} shots or videos, "
             f"{min(len(val), self.val.limit or len(val))} of {len(val)} validation clips; "
-            f"{2 * self.context} input frames, times {self.times}, crop {self.crop}, "
+            f"{2 * self.context} input frames{four}, times {self.times}, crop {self.crop}, "
             f"global batch {self.global_batch}, {worker_count(self.workers)} workers, "
             f"flow labels: {self._labelled()}"
         )
 
     def shared_group(self) -> str:
-        """Return one line about shots that are both trained and validated on, "" for none."""
+        """Return one line about shots that are both trained and validated on, "" for none.
+
+        Also where nobody can tell, since no clip has a group.
+        """
         shared = self._groups[0] & self._groups[1]
-        if not shared or self.split == self.val.split:  # the latter is asked for
+        if self.split == self.val.split:  # which is asked for
+            return ""
+        if not shared and not self._grouped:
+            return (
+                f"data {self.name}: no clip has a group, so nothing tells whether a video is both "
+                f"in '{self.split}' and in '{self.val.split}'; let the layout give each clip the "
+                "name of its shot or video (Clip.group)"
+            )
+        if not shared:
             return ""
         return (
             f"data {self.name}: {len(shared)} of {len(self._groups[1])} shots or videos of the "
@@ -246,16 +304,27 @@ class Data:
             "validation then tells little of other videos: keep each on one side (Clip.group)"
         )
 
+    @property
+    def _both(self) -> tuple[Sequence[Clip], Sequence[Clip]]:
+        """The clips that are trained and validated on."""
+        val = self.clips(self.val.split, self.val_context)
+        return self.clips(self.split, self.context), val
+
     @cached_property
     def _groups(self) -> tuple[set[str], set[str]]:
         """The shots or videos of both splits; a clip of no group is one of its own."""
-        splits = (self.clips(self.split), self.clips(self.val.split))
-        train, val = ({clip.group or clip.id for clip in clips} for clips in splits)
+        train, val = ({clip.group or clip.id for clip in clips} for clips in self._both)
         return train, val
+
+    @cached_property
+    def _grouped(self) -> bool:
+        """Whether a clip has a group."""
+        splits = (self.split, self.val.split)
+        return any(clip.group for split in splits for clip in self.clips(split))
 
     def _labelled(self) -> str:
         """Say how many clips have flow labels and, where times are drawn, how many samples."""
-        train = self.clips(self.split)
+        train = self.clips(self.split, self.context)
         labelled = sum(1 for clip in train if clip.flow)
         if not labelled:
             return "none"
@@ -265,78 +334,6 @@ class Data:
         share = sum(labelled_share(c, self.context, self.targets or 1) for c in train) / len(train)
         percent = "100" if share == 1 else f"{min(100 * share, 99.9):.2g}"
         return f"{said} clips, {percent} % of the samples (times any)"
-
-
-def worker_count(workers: int | Literal["auto"], world: int = 1) -> int:
-    """Return the number of loading processes.
-
-    "auto" leaves the training process a core, and takes none where the cores compute the network
-    themselves and there are only two: a loading process would then cost more than it brings.
-    """
-    if workers != "auto":
-        return int(workers)
-    share = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    if share <= 2 and not torch.cuda.is_available():
-        return 0
-    return max(0, min(share - 1, 8))
-
-
-class _Careful(Dataset[Sample]):
-    """Hands an error for the person over as a value: raised in a worker, it would lose its form."""
-
-    def __init__(self, dataset: ClipDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, ticket: Ticket) -> Sample:
-        return self.dataset[ticket]
-
-    def __getitems__(self, tickets: Sequence[Ticket]) -> list[Sample] | UserError:
-        try:
-            return [self.dataset[ticket] for ticket in tickets]
-        except UserError as error:
-            return error
-
-
-def _collate(samples: list[Sample] | UserError, dataset: str) -> Batch | UserError:
-    if isinstance(samples, UserError):
-        return samples
-    try:
-        return collate(samples, dataset)
-    except UserError as error:
-        return error
-
-
-class _Loader(DataLoader):
-    """A loader that raises in the main process what a worker hands over as an error."""
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        for batch in super().__iter__():
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
-
-    # A trainer asks loaders that can be resumed for a state; here the position follows from the
-    # step that the loader was made for.
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return nothing: there is nothing to keep."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Do nothing: there is nothing to restore."""
-
-
-def _start_worker(_: int) -> None:
-    import cv2
-
-    # the main process ends its workers: on ctrl-C they go quietly
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-    keep_freed_memory()
 
 
 def _crop(value: Any) -> Crop:

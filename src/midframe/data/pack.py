@@ -133,6 +133,11 @@ def _plan(clips: Sequence[Clip], shard_bytes: int, on_error: str) -> _Plan:
     plan = _Plan(parts, {}, {}, pixels)
     room = shard_bytes
     for clip in clips:
+        if clip.events:
+            raise UserError(
+                f"clip {clip.id} has events, which a pack does not hold; prepared recordings are "
+                "shards already, and scenes are rendered when they are read"
+            )
         if room <= 0:
             parts.append(_Part())
             room = shard_bytes

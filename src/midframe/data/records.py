@@ -24,7 +24,8 @@ class Box(NamedTuple):
 class Source(Protocol):
     """One picture (or flow field) that can be read, whole or in part.
 
-    Frames are (h, w, 3) uint8 RGB; flow is (h, w, 2) float32, x then y, in pixels.
+    Frames are (h, w, 3) uint8 RGB; flow is (h, w, 2) float32, x then y, in pixels; events are
+    (h, w, C) int8, signed counts in C bins of time.
     A source is small, picklable and opens its file when read. It is a frozen dataclass, or behaves
     like one: hashable, and equal to another exactly where both are the same picture, so that a
     pack stores it once. One of a file names it in ``path``, which messages show.
@@ -51,6 +52,8 @@ class Clip:
             networks, one or both of these inputs, where flow to the other is known.
         flow: per target index, the flow from it to the two middle inputs (t->0, t->1).
         group: the shot or video it comes from; training and validation share none.
+        events: of an event camera, by index of a frame: of all targets or none, and besides of the
+            two middle inputs where a model reads those, too. All have the same number of bins.
     """
 
     id: str
@@ -59,6 +62,7 @@ class Clip:
     targets: tuple[int, ...]
     flow: dict[int, tuple[Source, Source]] = field(default_factory=dict)
     group: str = ""
+    events: dict[int, Source] = field(default_factory=dict)
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -177,6 +181,20 @@ def _problem(clip: Clip, context: int) -> str:
             f"targets={clip.targets} holds an input frame; give the indices of frames between "
             f"{start} and {end}"
         )
+    return _problem_of_events(clip)
+
+
+def _problem_of_events(clip: Clip) -> str:
+    given, targets, ends = clip.events.keys(), set(clip.targets), set(clip.ends)
+    if not given:
+        return ""
+    if given - targets - ends or targets - given:
+        return (
+            f"events of {sorted(given)}, but targets={clip.targets}; events are given around every "
+            f"target, and besides around both inputs {clip.ends} or neither"
+        )
+    if (given & ends) not in (set(), ends):
+        return f"events of {sorted(given)} are around one of the inputs {clip.ends}; give both"
     return ""
 
 
@@ -192,6 +210,8 @@ class Sample:
         id: the clip's id.
         group: the clip's group.
         size: (height, width) of the clip's frames before any crop.
+        events: (T, H, W, C) int8 events around each target time, or None.
+        events_ends: (2, H, W, C) int8 the same around times 0 and 1, or None.
     """
 
     frames: np.ndarray
@@ -201,6 +221,8 @@ class Sample:
     id: str = ""
     group: str = ""
     size: tuple[int, int] = (0, 0)
+    events: np.ndarray | None = None
+    events_ends: np.ndarray | None = None
 
 
 class Ticket(NamedTuple):

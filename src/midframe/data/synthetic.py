@@ -8,7 +8,7 @@ each process builds when it first needs them; the tables of the splits differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -39,6 +39,8 @@ class SceneSpec:
         acceleration: greatest acceleration over the gap, as a part of that way; the middle is then
             up to an eighth of it off the straight line.
         softness: least and greatest width of a layer's edge, in pixels.
+        sway: greatest amplitude of an oscillation about that path, as a part of that way; between
+            a half and one and a half periods from t = 0 to 1, so that frames do not tell it.
     """
 
     seed: int
@@ -52,6 +54,7 @@ class SceneSpec:
     zoom: float = 0.4
     acceleration: float = 0.0
     softness: tuple[float, float] = (1.0, 2.5)
+    sway: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,15 @@ class Layer:
     shape: np.ndarray | None = None
     shape_from_layer: np.ndarray | None = None
     slope: float = 1.0
+    sway: np.ndarray | None = None  # amplitude
+    pace: tuple[float, float] = (0.0, 0.0)  # of the sway: radians per unit of time, and at t = 1/2
 
     def place(self, t: float) -> np.ndarray:
         """Return the matrix from the layer's to the frame's coordinates at time t."""
         s = t - 0.5
         at = self.centre + self.velocity * s + 0.5 * self.acceleration * (s * s - 0.25)
+        if self.sway is not None:
+            at = at + self.sway * np.sin(self.pace[0] * s + self.pace[1])
         return _similarity(float(np.exp(self.zoom * s)), self.turn * s, at)
 
     def bounds(self, t: float, box: Box) -> Box:
@@ -251,7 +258,7 @@ def _layer(
         to_middle = np.array([[1.0, 0, SHAPE / 2], [0, 1.0, SHAPE / 2], [0, 0, 1.0]])
         shape_from_layer = to_middle @ squeeze @ turned
         slope = aspect / unit_px / float(rng.uniform(*scene.softness))
-    return Layer(
+    layer = Layer(
         centre=centre,
         velocity=unit * way,
         acceleration=bent,
@@ -267,6 +274,12 @@ def _layer(
         shape_from_layer=shape_from_layer,
         slope=slope,
     )
+    if not scene.sway:  # nothing more is drawn: such scenes are what they always were
+        return layer
+    direction, phase = rng.uniform(0, 2 * np.pi, 2)
+    amplitude = way * scene.sway * rng.uniform()
+    sway = amplitude * np.array([np.cos(direction), np.sin(direction)])
+    return replace(layer, sway=sway, pace=(2 * np.pi * rng.uniform(0.5, 1.5), phase))
 
 
 def _similarity(scale: float, angle: float, offset: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Augmentations of the papers, acting on frames, target, time and flow together.
+"""Augmentations of the papers, acting on frames, target, time, flow and events together.
 
 An augmentation first *plans*: it draws all that is random and says which part of the frames must
 be read. Then the plan is applied to that part, so a random-access source reads no more than it.
@@ -22,14 +22,16 @@ class Plan:
     """One drawn augmentation, in the order of its application.
 
     Attributes:
-        box: the part of every frame and flow field that must be read.
+        box: the part of every frame, flow field and bin of events that must be read.
         enlarged: the crop (after enlarging that part x2), or None where nothing is enlarged.
         channel_order: RGB becomes BGR.
         vertical_flip: top and bottom change places; flow y changes its sign.
         horizontal_flip: left and right change places; flow x changes its sign.
         transpose: rows become columns; flow x and y change places.
         turns: quarter turns, counter-clockwise.
-        time_reversal: the last frame becomes the first, t becomes 1 - t.
+        time_reversal: the last frame becomes the first, t becomes 1 - t; bins of events change
+            their order and sign. (A camera that saw it backward would have reported a little else:
+            its pixels compare with the last event that they reported.)
     """
 
     box: Box
@@ -194,13 +196,19 @@ def _source_of(crop: Box, height: int, width: int) -> tuple[Box, Box]:
 Picture = Callable[[np.ndarray], np.ndarray]
 
 
-def _map(sample: Sample, picture: Picture, flow: Picture) -> Sample:
-    """Apply ``picture`` to frames and target (n, H, W, 3), ``flow`` to flow (T, 2, H, W, 2)."""
+def _map(sample: Sample, picture: Picture, flow: Picture, events: Picture | None = None) -> Sample:
+    """Apply ``picture`` to frames and target (n, H, W, 3), ``flow`` to flow (T, 2, H, W, 2).
+
+    ``events`` is for events (n, H, W, C); None treats them as pictures.
+    """
+    counts = picture if events is None else events
     return replace(
         sample,
         frames=picture(sample.frames),
         target=None if sample.target is None else picture(sample.target),
         flow=None if sample.flow is None else flow(sample.flow),
+        events=None if sample.events is None else counts(sample.events),
+        events_ends=None if sample.events_ends is None else counts(sample.events_ends),
     )
 
 
@@ -222,11 +230,14 @@ def _enlarge(sample: Sample, crop: Box | None) -> Sample:
         # unknown flow is NaN, which spreads to its neighbours instead of changing them
         return 2 * np.stack([frames(pair) for pair in x])
 
-    return _map(sample, frames, flow)
+    def events(x: np.ndarray) -> np.ndarray:
+        return x.repeat(2, axis=1).repeat(2, axis=2)[:, rows, columns]  # counts stay whole
+
+    return _map(sample, frames, flow, events)
 
 
 def _swap_channels(sample: Sample) -> Sample:
-    return _map(sample, lambda x: x[..., ::-1], lambda x: x)
+    return _map(sample, lambda x: x[..., ::-1], lambda x: x, lambda x: x)
 
 
 def _flip_vertical(sample: Sample) -> Sample:
@@ -249,5 +260,5 @@ def _transpose(sample: Sample) -> Sample:
 
 def _reverse_time(sample: Sample) -> Sample:
     # targets turn round as well, so that times keep rising
-    sample = _map(sample, lambda x: x[::-1], lambda x: x[::-1, ::-1])
+    sample = _map(sample, lambda x: x[::-1], lambda x: x[::-1, ::-1], lambda x: -x[::-1, ..., ::-1])
     return replace(sample, t=np.ascontiguousarray(1 - sample.t[::-1], dtype=np.float32))

@@ -11,12 +11,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.data.module import Data
-from midframe.engine.enrich import Enrichers
+from midframe.engine.enrich import Enricher, Enrichers, MotionOfFrames
 from midframe.engine.loggers import MetricsCsv
 from midframe.engine.module import VFIModule
 from midframe.errors import UserError
 from midframe.models import zoo
+from midframe.models.base import Interpolator
 from midframe.models.inference import has_bf16_units
+from midframe.models.motion import FIELD, motion_of
 from midframe.models.weights import chosen_weights
 
 # Keys of conf/trainer that are ours; all others go to lightning.Trainer as they are.
@@ -33,9 +35,9 @@ _FIXED: dict[str, Any] = {
 _FOLLOWING = ("enable_checkpointing", "enable_progress_bar", "callbacks", "logger")
 
 
-def build_data(cfg: DictConfig) -> Data:
-    """Build the data set and index it, so that what lacks shows now."""
-    data: Data = instantiate(cfg.data)
+def build_data(cfg: DictConfig, *, needs_labels: bool = True) -> Data:
+    """Build the data set and index it, so that what lacks shows now; see `Data.needs_labels`."""
+    data: Data = instantiate(cfg.data, needs_labels=needs_labels)
     try:
         for split in (data.split, data.val.split):
             data.clips(split)
@@ -57,10 +59,16 @@ def build_module(cfg: DictConfig) -> VFIModule:
         # plain lists and numbers: what an optimizer keeps goes into checkpoints
         optimizer=instantiate(cfg.optimizer.build, _convert_="all"),
         schedule=instantiate(cfg.optimizer.schedule) if cfg.optimizer.get("schedule") else None,
-        enrichers=Enrichers([instantiate(node) for node in cfg.teacher.enrich], model.context),
+        enrichers=Enrichers(build_enrichers(cfg, model), model.context),
         channels_last=cfg.channels_last,
         compiled=cfg.compile,
     )
+
+
+def build_enrichers(cfg: DictConfig, model: Interpolator) -> list[Enricher]:
+    """Build what completes a batch: motion where the model needs it, then the teachers' part."""
+    motion = [MotionOfFrames(motion_of(plain(cfg.model)))] if FIELD in model.needs else []
+    return [*motion, *(instantiate(node) for node in cfg.teacher.enrich)]
 
 
 def trainer_options() -> set[str]:

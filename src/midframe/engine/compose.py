@@ -10,6 +10,7 @@ import yaml
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -107,11 +108,18 @@ def compose(overrides: Sequence[str] = (), config: str = "train") -> DictConfig:
         config: a primary config: "train", "evaluate", "pack" or "labels".
 
     Raises:
-        UserError: as `check_choices`.
+        UserError: as `check_choices`, and for a choice or an option that there is not.
     """
     register()
-    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = hydra.compose(config, list(overrides), return_hydra_config=True)
+    try:
+        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+            cfg = hydra.compose(config, list(overrides), return_hydra_config=True)
+    except HydraException as error:
+        from midframe.engine import misnamed  # which imports much, and is seldom needed
+
+        if line := misnamed.explained(error):
+            raise UserError(line) from error
+        raise
     check_choices(cfg.hydra.runtime.choices, overrides)
     with open_dict(cfg):
         del cfg.hydra

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from midframe.engine.teachers import FlowTeacher, FrameTeacher
+from midframe.models.motion import Motion
 from midframe.types import Batch, Inputs
 
 
@@ -31,6 +32,10 @@ class Enricher:
     def __call__(self, batch: Batch) -> Batch:
         """Return the batch with the field added."""
         raise TypeError(f"{type(self).__name__} does not say what it adds")
+
+    def validation(self, batch: Batch) -> Batch:
+        """Return a batch of validation, as it is unless the model reads what is added."""
+        return batch
 
 
 class Enrichers:
@@ -58,6 +63,13 @@ class Enrichers:
             batch = enricher(batch)
         return self.narrowed(batch)
 
+    @torch.no_grad()
+    def validation(self, batch: Batch) -> Batch:
+        """Return a batch of validation with what the model reads, and with no more frames."""
+        for enricher in self.enrichers:
+            batch = enricher.validation(batch)
+        return self.narrowed(batch)
+
     def narrowed(self, batch: Batch) -> Batch:
         """Return the batch with the frames that the model reads."""
         if self.context is None:
@@ -80,6 +92,34 @@ class TeacherFrames(Enricher):
     def __call__(self, batch: Batch) -> Batch:
         """Fill ``batch.teacher``."""
         return replace(batch, teacher=self.teacher(batch.inputs))
+
+
+class MotionOfFrames(Enricher):
+    """Forward flow to the target times, for a model that needs it as an input.
+
+    In training it is estimated with the true frame as an input, where there is one. Validation
+    knows none: motion is quadratic where a sample has four frames, else linear.
+
+    Args:
+        motion: what makes the flow; it keeps its own weights.
+    """
+
+    adds = frozenset({"motion"})
+
+    def __init__(self, motion: Motion) -> None:
+        self.motion = motion
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Fill ``batch.inputs.motion``."""
+        if batch.target is None:
+            return self.validation(batch)
+        made = self.motion.to_target(batch.inputs.pair, batch.target)
+        return replace(batch, inputs=replace(batch.inputs, motion=made))
+
+    def validation(self, batch: Batch) -> Batch:
+        """Fill ``batch.inputs.motion`` from the input frames alone."""
+        made = self.motion.between(batch.inputs)
+        return replace(batch, inputs=replace(batch.inputs, motion=made))
 
 
 class FlowLabels(Enricher):

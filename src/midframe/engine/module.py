@@ -103,7 +103,7 @@ class VFIModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Measure the prediction and the frame average on the same samples."""
-        batch = self.enrich.narrowed(batch.float())
+        batch = self.enrich.validation(batch.float())
         pred = self.model.interpolate(batch.inputs)
         self.validation.add(pred, batch)
         return {"pred": pred, "batch": batch}

@@ -95,7 +95,7 @@ def flow_values(pred: Prediction, batch: Batch) -> tuple[dict[str, Tensor], Tens
     t = batch.inputs.t.flatten()
     flow, label = (x.flatten(0, 1).float() for x in (pred.flow, batch.flow))
     counts = torch.ones_like(t, dtype=torch.bool)
-    if pred.flow_kind == "forward":
+    if pred.goes_forward:
         counts, second = (t == 0) | (t == 1), (t == 1)[:, None, None, None]
         flow = torch.where(second, flow[:, 1], flow[:, 0])
         label = torch.where(second, label[:, 0], label[:, 1])

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from midframe.launch import arguments, bench_anytime, bench_ops
+from midframe.launch import arguments, bench_anytime, bench_events, bench_ops
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bench_anytime.add_arguments(anytime)
     data = kinds.add_parser("data", help="samples per second from PNG files and from shards")
     data.add_argument("--triplets", type=int, default=120)
+    events = kinds.add_parser("events", help="events into bins against the plain form")
+    bench_events.add_arguments(events)
     ops = kinds.add_parser("ops", help="the operators: every backend, the usual forms, the limits")
     bench_ops.add_arguments(ops)
 
@@ -44,6 +46,9 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.kind == "anytime":
         bench_anytime.run(args)
+        return
+    if args.kind == "events":
+        bench_events.run(args)
         return
     print(json.dumps(_measure(args), indent=1))
 

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
@@ -19,23 +18,22 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.data.module import Data
-from midframe.data.records import LAYOUT_ARGUMENTS
 from midframe.data.sampler import per_device_batch
 from midframe.engine.build import plain
 from midframe.engine.enrich import Enricher
+from midframe.engine.misnamed import HANDED_ON, is_hydras
 from midframe.errors import UserError
+from midframe.launch import check_data as data_checks
 from midframe.launch import check_parts, check_teaching, check_values, entry
 from midframe.launch.commands import advised
 from midframe.launch.runs import own_overrides
 from midframe.losses import Term, WeightedSum
 from midframe.models import zoo
 from midframe.models.base import Interpolator
+from midframe.models.motion import FIELD, motion_of
 from midframe.models.weights import chosen_weights
 from midframe.nodes import check_forward, check_options, find_class, find_target
-from midframe.paths import config_files
 
-# Nodes that are called later, with these parameters.
-_HANDED_ON = {"data.layout": LAYOUT_ARGUMENTS, "optimizer.build": ("params",)}
 _GROUPS = ("data", "loss", "optimizer", "teacher", "callbacks", "logger", "trainer")
 
 
@@ -64,7 +62,7 @@ def find_problems(cfg: DictConfig) -> Iterator[str]:
         return
     yield from _weights(cfg)
     yield from check_parts.find_problems(cfg, model)
-    yield from _model_and_data(cfg, model)
+    yield from data_checks.model_and_data(cfg, model)
     yield from _loss(cfg, model)
     yield from _sizes(cfg, model)
     yield from _sweep(cfg)
@@ -95,6 +93,26 @@ def check_labels(cfg: DictConfig, data: Data) -> None:
             )
 
 
+def reads_labels(cfg: DictConfig) -> bool:
+    """Return whether anything in a training may read flow labels; a loss of one's own may."""
+    enrichers = (
+        find_class(x._target_, "teacher", Enricher) for x in cfg.teacher.get("enrich") or []
+    )
+    if not _is_sum(cfg) or any("flow" in one.needs for one in enrichers):
+        return True
+    return any(_term_reads_flow(part.term) for part in _active_terms(cfg).values())
+
+
+def _term_reads_flow(node: DictConfig) -> bool:
+    """Whether a term, or one within, reads flow labels, if only where there are some."""
+    found = find_target(node._target_, "loss")
+    own = isinstance(found, type) and issubclass(found, Term)
+    if own and "flow" in found.needs | found.reads:
+        return True
+    parts = [x for x in node.values() if OmegaConf.is_dict(x) and "_target_" in x]
+    return any(map(_term_reads_flow, parts))
+
+
 def _nodes(cfg: DictConfig) -> Iterator[str]:
     """Hold every node with a ``_target_`` against what it names."""
     for group in _GROUPS:
@@ -108,12 +126,12 @@ def _faults(cfg: DictConfig, node: Any, where: str) -> Iterator[str]:
             yield from _faults(cfg, part, f"{where}[{number}]")
     if not isinstance(node, dict):
         return
-    partial, given = node.get("_partial_") is True, _HANDED_ON.get(where, ())
+    partial, given = node.get("_partial_") is True, HANDED_ON.get(where, ())
     if given and not ("_target_" in node and partial):
         yield f"{where} needs _target_: a function, and _partial_: true, as it is called later"
     elif "_target_" in node:
         target = OmegaConf.select(cfg, f"{where}._target_")
-        options = [str(key) for key in node if not _is_hydras(str(key))]
+        options = [str(key) for key in node if not is_hydras(str(key))]
         late = "_args_" in node or (partial and not given)
         try:
             check_options(find_target(target, where), options, where, given=given, partial=late)
@@ -121,10 +139,6 @@ def _faults(cfg: DictConfig, node: Any, where: str) -> Iterator[str]:
             yield str(error)
     for key, part in node.items():
         yield from _faults(cfg, part, f"{where}.{key}")
-
-
-def _is_hydras(key: str) -> bool:
-    return key in ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 
 
 def _built(cfg: DictConfig) -> Iterator[str]:
@@ -136,6 +150,8 @@ def _built(cfg: DictConfig) -> Iterator[str]:
                 yield from _refusal(partial(instantiate, node), node._target_)
     for number, node in enumerate(cfg.teacher.get("enrich") or []):
         yield from _refusal(partial(instantiate, node), f"teacher.enrich[{number}]")
+    if FIELD in zoo.check_config(plain(cfg.model)).needs:
+        yield from _refusal(partial(motion_of, plain(cfg.model)), "model.motion")
     yield from _refusal(partial(instantiate, cfg.data), "data")
     yield from _refusal(partial(_optimize, cfg), "optimizer")
 
@@ -186,54 +202,6 @@ def _weights(cfg: DictConfig) -> Iterator[str]:
         return
     if path is not None and not path.is_file():
         yield f"there is no weights file {path}"
-
-
-def _model_and_data(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
-    if not model.trainable:
-        yield (
-            f"model={cfg.model.name} has nothing to train; use `{advised('evaluate')}` or "
-            "`midframe interpolate`"
-        )
-    if cfg.data.context < model.context:
-        yield (
-            f"model={cfg.model.name} reads {2 * model.context} frames but data.context="
-            f"{cfg.data.context} gives {2 * cfg.data.context}; drop the data.context override"
-        )
-    if model.times == "half" and cfg.data.get("times") == "any":
-        yield f"model={cfg.model.name} knows only t = 0.5; use data.times=fixed"
-    if model.needs:  # there is no data set yet that has more than frames
-        yield (
-            f"model={cfg.model.name} needs {', '.join(sorted(model.needs))}, "
-            f"data={cfg.data.name} has none"
-        )
-    yield from _what_is_learnt(cfg, model)
-
-
-def _what_is_learnt(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
-    """A flow network learns from flow at the frames' own times, all others from frames between."""
-    offered = cfg.data.layout.get("learns", "frames")
-    if model.learns == "flow" and offered != "flow":
-        choices = " or ".join(f"data={name}" for name in _data_with_flow())
-        yield (
-            f"model={cfg.model.name} is a flow network and learns from flow between its two "
-            f"frames, which data={cfg.data.name} does not give; use {choices}"
-        )
-    elif model.learns == "flow" and cfg.data.get("times") == "any":
-        yield f"model={cfg.model.name} learns from the frames' own times; use data.times=fixed"
-    elif model.learns != "flow" and offered == "flow":
-        choices = " or ".join(f"model={name}" for name in zoo.list_flow_networks())
-        yield (
-            f"data={cfg.data.name} gives flow between two frames, but model={cfg.model.name} "
-            f"learns from frames between; use it with {choices}, or other data"
-        )
-
-
-def _data_with_flow() -> Iterator[str]:
-    """Choices of conf/data whose layout gives flow to whoever learns from it."""
-    for name, path in config_files("data").items():
-        with suppress(yaml.YAMLError, AttributeError):  # a broken file is told to who chooses it
-            if "learns" in yaml.safe_load(path.read_text(encoding="utf-8"))["layout"]:
-                yield name
 
 
 def _terms(cfg: DictConfig) -> dict[str, Any]:

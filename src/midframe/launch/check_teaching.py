@@ -99,9 +99,10 @@ def _teacher(
         )
     if teacher.times == "half" and model.times != "half" and cfg.data.get("times") == "any":
         yield f"teacher={name} knows only t = 0.5; use data.times=fixed, or another teacher"
-    if teacher.needs:
-        lacking = ", ".join(sorted(teacher.needs))
-        yield f"teacher={name} needs {lacking}, data={cfg.data.name} has none"
+    # motion is no matter of data: a teacher makes it itself
+    lacking = teacher.needs - {"motion"} - set(cfg.data.layout.get("gives") or ())
+    if lacking:
+        yield f"teacher={name} needs {', '.join(sorted(lacking))}, data={cfg.data.name} has none"
     if model.learns == "flow":
         yield (
             f"model={cfg.model.name} learns from flow, and teacher={name} gives frames; "

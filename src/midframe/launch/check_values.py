@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from typing import Any, get_args
 
 import torch
@@ -14,14 +13,14 @@ from lightning.pytorch.strategies import StrategyRegistry
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.engine.build import trainer_options
+from midframe.errors import did_you_mean
 
 
 def find_problems(cfg: DictConfig) -> Iterator[str]:
     """Yield which values are of a wrong kind, one by one."""
     unknown = sorted(set(map(str, cfg.trainer)) - trainer_options())
     if unknown:
-        near = [x for name in unknown for x in get_close_matches(name, trainer_options(), n=2)]
-        hint = f"did you mean {' or '.join(near)}?" if near else "see conf/trainer/auto.yaml"
+        hint = did_you_mean(unknown, sorted(trainer_options())) or "see conf/trainer/auto.yaml"
         yield f"trainer has no option {', '.join(unknown)}; {hint}"
     for keys, allowed, words in _RULES:
         for key in keys.split():

@@ -136,11 +136,11 @@ def _checkpoint(run: str) -> Path:
 
 def _config(name: str | None, path: Path) -> dict[str, Any]:
     """Return the config of the network that the weights are of."""
+    from midframe.launch.inference import as_trained
     from midframe.models import zoo
-    from midframe.models.of_run import model_of_run
 
-    of_run = model_of_run(path)
-    if of_run is not None and name in (None, of_run["name"]):
+    of_run = as_trained(path, name)
+    if of_run is not None:
         known = of_run["name"] in zoo.list_models()
         return {**(zoo.config_of(of_run["name"]) if known else {}), **of_run}
     if name is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -99,7 +98,10 @@ def guarded(command: Callable[[], object]) -> int:
         except (HydraException, OmegaConfBaseException) as error:
             if isinstance(error.__cause__, UserError):  # which a constructor raised
                 raise error.__cause__ from None
-            raise UserError(f"configuration: {_first_lines(error)}") from error
+            from midframe.engine import misnamed  # which imports much, and is seldom needed
+
+            line = misnamed.explained(error)
+            raise UserError(line or f"configuration: {_first_lines(error)}") from error
         except yaml.YAMLError as error:
             raise UserError(f"configuration: {' '.join(str(error).split())}") from error
         return 0
@@ -108,14 +110,10 @@ def guarded(command: Callable[[], object]) -> int:
 
 
 def _first_lines(error: Exception) -> str:
-    """The useful part of a Hydra message: what is wrong, and the options there are."""
+    """The useful part of a Hydra message; of names that it does not find see `misnamed`."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     cause = error.__cause__
     if cause is not None and isinstance(error, HydraException):
         lines += [line.strip() for line in str(cause).splitlines() if line.strip()]
     kept = [x for x in dict.fromkeys(lines) if not x.startswith(("full_key", "object_type", "Set"))]
-    cut = next((i for i, x in enumerate(kept) if x.startswith("Available options")), None)
-    if cut is not None:
-        options = [x for x in kept[cut + 1 :] if re.fullmatch(r"[\w.-]+", x)]
-        kept = [*kept[:cut], "there are " + ", ".join(options)]
     return "; ".join(x.rstrip(".") for x in kept[:6])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.errors import UserError
-from midframe.launch import entry
+from midframe.launch import entry, guard
 
 if TYPE_CHECKING:
     from midframe.benchmark.protocol import Protocol
@@ -22,26 +23,40 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate from a command line; returns the exit code."""
-    return entry.run("evaluate", evaluate, argv)
+    words = sys.argv[1:] if argv is None else argv
+    return guard.guarded(lambda: _main(words))
+
+
+def _main(words: Sequence[str]) -> int:
+    """Evaluate the model that the words choose; of weights of a run, which it trained."""
+    if any("weights=" in word for word in words):
+        from midframe.launch.inference import with_model_of_run
+
+        words = with_model_of_run(words)
+    return entry.run("evaluate", evaluate, words)
 
 
 def evaluate(cfg: DictConfig) -> None:
     """Measure the model on every selected benchmark, print and write the results."""
     # Imported here: composing a command line, or saying what is wrong with it, needs none of them.
     from midframe.benchmark.runner import Predictor
-    from midframe.launch.inference import load_model, resolve_device
+    from midframe.launch.inference import in_blocks, load_model, resolve_device
+    from midframe.models.tiles import Tiled
 
-    for key in ("limit", "threads"):
-        if not (cfg[key] is None or (isinstance(cfg[key], int) and cfg[key] >= 1)):
-            raise UserError(f"{key}={cfg[key]} must be a whole number from 1 on, or null")
+    for key, least in (("limit", 1), ("threads", 1), ("block", 1), ("overlap", 0)):
+        if not (cfg[key] is None or (isinstance(cfg[key], int) and cfg[key] >= least)):
+            raise UserError(f"{key}={cfg[key]} must be a whole number from {least} on, or null")
     parts, roots = suites(cfg)
     device = resolve_device(cfg.device)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     torch.manual_seed(0)  # untrained weights are the same in every run
     model = load_model(_plain(cfg.model), cfg.weights, device, precision=cfg.precision)
+    model = in_blocks(model, cfg.block, cfg.overlap, cfg.blend)
     predictors = {name: Predictor(model, p) for name, p in parts.items()}
     facts = gather_facts(cfg, next(iter(predictors.values())).device)
+    if isinstance(model, Tiled):
+        facts["blocks"] = model.settings
     for name, predictor in predictors.items():
         out = _folder(cfg, name, parts[name], facts, single=len(parts) == 1)
         _run_one(cfg, predictor, roots[name], out, facts)
@@ -127,7 +142,8 @@ def gather_facts(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
         "model": cfg.model.name + (" (untrained)" if untrained and not weights else ""),
         "weights": str(weights) if weights else untrained,
         **digests(weights, config),
-        "model_config": {k: config.get(k) for k in ("name", "net", "hints")},
+        "model_config": {k: config.get(k) for k in ("name", "net", "hints")}
+        | {k: config[k] for k in ("motion",) if k in config},
         "precision": cfg.precision,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "op_backend": current(device),

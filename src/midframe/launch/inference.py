@@ -6,8 +6,9 @@ import inspect
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from os import PathLike
 from typing import Any
 
 import torch
@@ -16,8 +17,10 @@ import yaml
 from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.models.base import Interpolator
+from midframe.models.motion import guided
 from midframe.models.of_run import model_of_run
 from midframe.models.parts import overruled
+from midframe.models.tiles import BLENDS, Tiled
 from midframe.models.weights import UNTRAINED, chosen_weights
 
 PRECISIONS = ("fp32", "bf16")
@@ -61,6 +64,8 @@ def load_model(
 ) -> Interpolator:
     """Build a model with its weights on a device, ready for inference.
 
+    One that needs motion makes it itself, by ``config["motion"]``.
+
     Weights of a run whose network has other options are loaded if they fit, and a line says so.
 
     Args:
@@ -100,7 +105,88 @@ def load_model(
             f"(official ones: see `midframe models` and conf/model), "
             f"or {option}{UNTRAINED} to run it untrained"
         )
-    return zoo.for_inference(model, "bf16" if precision == "bf16" else "fp32").to(device)
+    ready = zoo.for_inference(model, "bf16" if precision == "bf16" else "fp32").to(device)
+    return guided(ready, config)
+
+
+def in_blocks(
+    model: Interpolator,
+    block: int | None,
+    overlap: int | None = None,
+    blend: str | None = None,
+    prefix: str = "",
+) -> Interpolator:
+    """Have a model work on blocks of its frames, where a command's options say so.
+
+    Args:
+        model: any.
+        block: None where it sees whole frames; for all three see `midframe.models.tiles.Tiled`.
+        overlap: None as ``block``, or for the default.
+        blend: the same.
+        prefix: how this command's options begin, for messages.
+
+    Raises:
+        UserError: for an overlap or a blend without a block, or what does not fit.
+    """
+    if block is not None:
+        return Tiled(model, block, overlap, blend or BLENDS[0])
+    for name, value in (("overlap", overlap), ("blend", blend)):
+        if value is not None:
+            raise UserError(f"{prefix}{name} is of blocks: give {prefix}block as well")
+    return model
+
+
+def as_trained(weights: str | PathLike[str] | None, name: str | None) -> dict[str, Any] | None:
+    """Return the model that a run trained, where weights are of one, and say so.
+
+    The one rule of all commands: a run knows its model and its options, so that nobody has to.
+
+    Args:
+        weights: what the command was given.
+        name: the model that it was told to take; that of the run or None, or the run's does not
+            count.
+
+    Raises:
+        UserError: for a folder without checkpoints.
+    """
+    run = model_of_run(weights)
+    if run is None or name not in (None, run["name"]):
+        return None
+    print(f"model {run['name']}, as it was trained in {weights}")
+    return run
+
+
+def with_model_of_run(words: Sequence[str]) -> list[str]:
+    """Return overrides with those before them that choose the model of a run, where they do not.
+
+    Args:
+        words: of a command line. Where ``model=`` is not among them and ``weights`` are of a run,
+            its model and options are added; those that the words give as well stay theirs.
+
+    Raises:
+        UserError: for the run of a model that is not in conf/model.
+    """
+    given = {word.lstrip("+~").partition("=")[0]: word.partition("=")[2] for word in words}
+    weights = given.get("weights") or given.get("model.weights")
+    run = None if "model" in given or not weights else as_trained(weights.strip("'\""), None)
+    if run is None:
+        return list(words)
+    if run["name"] not in zoo.list_models():
+        raise UserError(
+            f"{weights} is of a run of model {run['name']}, which is not in conf/model; name the "
+            "folder that holds it in MIDFRAME_PROJECT, or give model=NAME"
+        )
+    config = zoo.config_of(run["name"])
+    added = [word for text in _overrides_for(run, config) for word in shlex.split(text)]
+    for group in ("hints", "motion"):
+        here, wanted = (_leaves(x.get(group) or {}) for x in (config, run))
+        added += [f"~model.{group}.{key}" for key in here if key not in wanted]
+        for key, value in wanted.items():
+            if key not in here or here[key] != value:
+                added.append(f"{'' if key in here else '+'}model.{group}.{key}={_value(value)}")
+    added = [word for word in added if word.lstrip("+~").partition("=")[0] not in given]
+    first = next(at for at, word in enumerate(words) if "=" in word and word[0] != "-")
+    return [*words[:first], f"model={run['name']}", *added, *words[first:]]
 
 
 def _overrides_for(run: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

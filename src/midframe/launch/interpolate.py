@@ -1,4 +1,4 @@
-"""Put frames between two pictures, or between all frames of a video.
+"""Put frames between two pictures, or between all frames of a video or of an event camera.
 
 Of pictures it writes the frames, an animated GIF, an overlay and the flows into a folder.
 """
@@ -9,7 +9,7 @@ import argparse
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,32 +22,37 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from midframe.models.base import Interpolator
-    from midframe.models.between import Between
+    from midframe.types import Prediction
 
 DEFAULT_MODEL = "dis"
 FRAMES, GIF, OVERLAY, FLOW = "frames", "between.gif", "overlay.png", "flow.png"
 FLOW_FILES = ("flow_0.flo", "flow_1.flo")
-# what the two directions are, by the kind of a prediction's flow
-DIRECTIONS = {
-    "backward": ("flow from the middle to the first", "flow from the middle to the second"),
-    "forward": ("flow from the first to the second", "flow from the second to the first"),
-}
+# what the two directions are
+BACKWARD = ("flow from the middle to the first", "flow from the middle to the second")
+FORWARD = ("flow from the first to the second", "flow from the second to the first")
+_BLENDS = ("cosine", "linear", "mean", "published")  # `midframe.models.tiles.BLENDS`, see _ENDS
+MOTION = "motion"  # made from the frames where a model needs it, see `midframe.models.motion`
 _GIF_WIDTH = 640  # wider pictures are shrunk for the GIF
 _SECONDS = 1.0  # from the first to the second frame, in the GIF
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `midframe interpolate`."""
-    from midframe.launch import interpolate_video
+    from midframe.launch import interpolate_recording, interpolate_video
 
-    parser.usage = "%(prog)s A B --out DIR [options]\n       %(prog)s IN.yuv OUT.yuv [options]"
-    parser.add_argument("input", type=Path, metavar="A|IN", help="the first picture, or a video")
-    second = "the second picture, of the same size, or the video to write"
-    parser.add_argument("second", type=Path, metavar="B|OUT", help=second)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder, for pictures")
+    forms = ("A B --out DIR", "IN.yuv OUT.yuv", "RECORDING [DIR]")
+    parser.usage = "\n       ".join(f"%(prog)s {form} [options]" for form in forms)
+    first = "the first picture, a video, or a recording of an event camera"
+    parser.add_argument("input", type=Path, metavar="A|IN|RECORDING", help=first)
+    second = "the second picture, of the same size, the video to write, or a new folder"
+    parser.add_argument("second", type=Path, nargs="?", metavar="B|OUT|DIR", help=second)
+    out = "a new folder, for pictures and recordings"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=out)
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--factor", type=int, default=2, help="2 writes one frame, 8 writes seven")
-    when.add_argument("--times", help="times between 0 and 1 instead, such as 0.25,0.5")
+    when.add_argument(
+        "--times", help="times between 0 and 1 instead, such as 0.25,0.5; or how many, such as 3"
+    )
     parser.add_argument(
         "--model",
         help=f"see `midframe models`; default: that of the run, or {DEFAULT_MODEL} without weights",
@@ -67,37 +72,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="of neighbouring blocks, which are blended there; default: 64",
     )
+    parser.add_argument(
+        "--blend",
+        choices=_BLENDS,
+        help="how overlaps are blended; default: cosine; published: blocks as ST-MFNet's code has "
+        "them, at a fixed stride, with the plain mean",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
     interpolate_video.add_arguments(parser)
+    interpolate_recording.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Interpolate as the options say; `UserError` for what the user can mend."""
-    from midframe.launch import interpolate_video
+    from midframe.launch import interpolate_recording, interpolate_video
 
-    if args.overlap is not None and args.block is None:
-        raise UserError("--overlap is of blocks: give --block as well")
+    if interpolate_recording.is_recording(args):
+        given = interpolate_recording.GIVEN
+        return interpolate_recording.run(args, lambda: _load(args, frames=None, given=given))
+    if args.second is None:
+        raise UserError(f"{args.input} alone: give a second picture, or the video to write")
     if interpolate_video.is_video(args):
-        return interpolate_video.run(args, lambda: _blockwise(*_load(args, frames=None), args))
+        return interpolate_video.run(args, lambda: _load(args, frames=None))
     if args.out is None:
         raise UserError("two pictures need --out DIR, a new folder for what is written")
     return _run_pictures(args)
 
 
 def _run_pictures(args: argparse.Namespace) -> int:
-    from midframe.models.between import Between, parse_times
+    from midframe.models.timeline import BISECTION, Timeline, parse_times
     from midframe.picture import to_picture
 
     times = parse_times(args.factor, args.times)
     first, second = _read_pair(args.input, args.second)
     args.out = args.out.resolve()
     _check_out(args.out, args.overwrite)
-    model, device = _blockwise(*_load(args), args)
-    between = Between(model, _tensor(first, device), _tensor(second, device), times)
-    frames = [to_picture(frame) for frame in between.frames()]
-    for note in between.notes:
-        print(note)
-    flows = _flows(between)
+    model, device = _load(args)
+    pair = [_tensor(picture, device) for picture in (first, second)]
+    timeline = Timeline(model, pair.__getitem__, len(pair))
+    flows = _flows(timeline.middle(0))
+    frames = [to_picture(frame) for frame in timeline.between(0, times)]
+    if timeline.bisects and len(times) > 1:
+        print(f"note: {BISECTION}")
     _write(args.out, [first, *frames, second], flows)
     plural = "s" if len(frames) > 1 else ""
     print(f"{len(frames)} frame{plural} between, {len(frames) + 2} in all: {args.out / FRAMES}")
@@ -123,9 +139,17 @@ def _read_pair(first: Path, second: Path) -> tuple[np.ndarray, np.ndarray]:
     return pictures[0], pictures[1]
 
 
-def _load(args: argparse.Namespace, frames: int | None = 2) -> tuple[Interpolator, torch.device]:
-    """Return the model and where it is; ``frames`` are all there are to read, None: many."""
-    from midframe.launch.inference import load_model, resolve_device
+def _load(
+    args: argparse.Namespace, frames: int | None = 2, given: Collection[str] = ()
+) -> tuple[Interpolator, torch.device]:
+    """Return the model and where it is.
+
+    Args:
+        args: the options.
+        frames: all there are to read; None for many.
+        given: what there is beside frames, as models name it in ``needs``.
+    """
+    from midframe.launch.inference import in_blocks, load_model, resolve_device
     from midframe.models import zoo
 
     config = _config(args)
@@ -134,29 +158,24 @@ def _load(args: argparse.Namespace, frames: int | None = 2) -> tuple[Interpolato
     device = resolve_device(args.device if cls.trainable else "cpu")
     if frames is not None and frames < 2 * cls.context:
         raise UserError(f"model {name} reads {2 * cls.context} frames, here are only {frames}")
-    if cls.needs:
-        raise UserError(f"model {name} needs {', '.join(sorted(cls.needs))} beside the frames")
+    lacking = sorted(cls.needs - {MOTION, *given})
+    if lacking:
+        raise UserError(
+            f"model {name} needs {', '.join(lacking)} beside the frames; "
+            "give a recording of an event camera (.aedat4), or another --model"
+        )
     words = {"option": "--weights ", "mend": "leave out --model to use it"}
-    return load_model(config, args.weights, device, precision=args.precision, **words), device
-
-
-def _blockwise(
-    model: Interpolator, device: torch.device, args: argparse.Namespace
-) -> tuple[Interpolator, torch.device]:
-    """Have the model work by blocks, where the options say so."""
-    from midframe.models.tiles import Tiled
-
-    return (model if args.block is None else Tiled(model, args.block, args.overlap)), device
+    model = load_model(config, args.weights, device, precision=args.precision, **words)
+    return in_blocks(model, args.block, args.overlap, args.blend, "--"), device
 
 
 def _config(args: argparse.Namespace) -> dict[str, Any]:
     """Return the model to build: a run's own, with its options, where the weights are of one."""
-    from midframe.launch.inference import model_of_run
+    from midframe.launch.inference import as_trained
     from midframe.models import zoo
 
-    run = model_of_run(args.weights)
-    if run is not None and args.model in (None, run["name"]):
-        print(f"model {run['name']}, as it was trained in {args.weights}")
+    run = as_trained(args.weights, args.model)
+    if run is not None:
         return run
     if args.model:
         return zoo.config_of(args.model)
@@ -176,17 +195,16 @@ def _tensor(picture: np.ndarray, device: torch.device) -> Tensor:
     return frame.to(device).float().div(255)
 
 
-def _flows(between: Between) -> list[tuple[str, np.ndarray]]:
-    """Return what the model's flows for the middle are, and the flows (h, w, 2) in pixels.
+def _flows(out: Prediction) -> list[tuple[str, np.ndarray]]:
+    """Return what the flows of a prediction of the middle are, and the flows (h, w, 2) in pixels.
 
     Two of most models: from the middle frame to the first and to the second, or between these
     where it warps forward. None of a model that provides no flow.
     """
-    out = between.middle()
     if out.flow is None:
         return []
     fields = out.flow[0, 0].float().permute(0, 2, 3, 1).cpu().numpy()
-    return list(zip(DIRECTIONS[out.flow_kind or "backward"], fields))
+    return list(zip(FORWARD if out.goes_forward else BACKWARD, fields))
 
 
 def _check_out(out: Path, overwrite: bool) -> None:

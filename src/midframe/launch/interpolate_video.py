@@ -98,8 +98,7 @@ def run(args: argparse.Namespace, load: Callable[[], tuple[Interpolator, torch.d
         args: see `add_arguments` and `midframe.launch.interpolate.add_arguments`.
         load: gives the model and where it is, once the files were looked at.
     """
-    from midframe.models.between import parse_times
-    from midframe.models.timeline import BISECTION, ENDS, Timeline
+    from midframe.models.timeline import BISECTION, ENDS, Timeline, parse_times
 
     times = parse_times(args.factor, args.times)
     job = _plan(args, len(times))

@@ -18,7 +18,7 @@ from midframe.engine.module import VFIModule
 from midframe.errors import UserError
 from midframe.files import write_bytes
 from midframe.launch import entry
-from midframe.launch.check import check, check_labels
+from midframe.launch.check import check, check_labels, reads_labels
 from midframe.launch.check_teaching import check_times
 from midframe.launch.runs import Run, newest_checkpoint, open_run
 from midframe.launch.summary import print_end, print_start
@@ -36,7 +36,7 @@ def train(cfg: DictConfig) -> None:
     quiet()
     check(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    data = build_data(cfg)
+    data = build_data(cfg, needs_labels=reads_labels(cfg))
     check_labels(cfg, data)
     check_times(cfg, data)
     count_steps(cfg, data)

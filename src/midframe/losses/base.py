@@ -76,9 +76,11 @@ class Term(nn.Module):
 
     Attributes:
         needs: fields without which it cannot be computed.
+        reads: further fields, which it reads where they are there.
     """
 
     needs: frozenset[str] = frozenset()
+    reads: frozenset[str] = frozenset()
 
     def forward(self, pred: Prediction, batch: Batch, model: Interpolator) -> Tensor:
         """Return the value for one batch; axes B and T are both averaged over."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from midframe.errors import UserError
+from midframe.errors import UserError, did_you_mean
 from midframe.types import Batch, Prediction
 
 FIELDS = frozenset(
@@ -43,8 +42,7 @@ def check_needs(where: str, needs: Iterable[str]) -> None:
             f"{where}: needs = {needs!r} must be a frozenset of names: frozenset({{{needs!r}}})"
         )
     for need in sorted(set(needs) - FIELDS):
-        near = get_close_matches(need, sorted(FIELDS), n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see midframe.types"
+        hint = did_you_mean(need, sorted(FIELDS)) or "see midframe.types"
         raise UserError(
             f"{where} needs {need}, which is no field of Batch nor, as pred.NAME, of Prediction; "
             f"{hint}"

@@ -40,6 +40,8 @@ def adaptive_charbonnier(difference: Tensor, weight: Tensor | float) -> Tensor:
 class _Labelled(Term):
     """A term on labels that a batch, some samples of it, or some of their pixels may lack."""
 
+    reads = frozenset({"flow"})
+
     def __init__(self) -> None:
         super().__init__()
         self._seen = False
@@ -70,7 +72,7 @@ class _Labelled(Term):
             label: (B, T, 2, 2, H, W) in at least float32, 0 where unknown.
             known: (B, T, 2, H, W), 1 or 0, in the labels' dtype.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define per_sample")
 
     @staticmethod
     def _anchor(pred: Prediction) -> Tensor:

@@ -39,7 +39,8 @@ class _Pixel(Term):
         return self.measure(frame - target)
 
     def measure(self, difference: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return the mean of a difference (B, T, 3, H, W) over all pixels."""
+        raise NotImplementedError(f"{type(self).__name__} does not define measure")
 
 
 class Charbonnier(_Pixel):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
+from midframe.models.motion import guided
 from midframe.models.zoo import create_model
 from midframe.types import Inputs
 
@@ -38,6 +39,7 @@ def interpolate(
     model = create_model(model) if isinstance(model, str) else model
     if model.context != 1:
         raise UserError(f"{type(model).__name__} needs {2 * model.context} frames, not two")
+    model = guided(model)  # where it needs motion, by the least of means
     several = not isinstance(t, (int, float))
     times = _times([t] if isinstance(t, (int, float)) else t, model)
     if not isinstance(frame0, (np.ndarray, Tensor)):

@@ -100,7 +100,7 @@ def check_class(cls: type[Interpolator], where: str) -> None:
     """
     names = "a frozenset of names, such as frozenset({'flow'})"
     forms: dict[str, tuple[Callable[[Any], bool], str]] = {
-        **dict.fromkeys(("needs", "provides", "idle"), (_is_names, names)),
+        **dict.fromkeys(("needs", "provides", "idle", "unread"), (_is_names, names)),
         "pad": (lambda x: isinstance(x, Pad), "a Pad, such as Pad(multiple=16)"),
         "context": (lambda x: x in (1, 2), "1 (two frames) or 2 (four frames)"),
         "times": (lambda x: x in ("any", "half"), "'any' or 'half'"),
@@ -136,6 +136,10 @@ class Interpolator(nn.Module):
             needs it (frames, flows, warps) in float32: see `for_inference`.
         key_names: what the dotted parts of published checkpoints' keys begin with, and what they
             begin with here.
+        other_names: the same of checkpoints by other code than the first.
+        state_names: under which names published checkpoints hold state dicts, each with what its
+            keys begin with here: {"Generator": "generator."}.
+        unread: keys of published checkpoints that belong to nothing here, and are left out.
         idle: names of parameters without effect, such as those that published weights hold though
             nothing reads them; all others get a gradient.
         fixed_hints: hints that the model's yaml gives to every call of `interpolate`.
@@ -147,6 +151,9 @@ class Interpolator(nn.Module):
     learns: ClassVar[Literal["frames", "flow"]] = "frames"
     casts: ClassVar[bool] = False
     key_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    other_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    state_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    unread: ClassVar[frozenset[str]] = frozenset()
     idle: ClassVar[frozenset[str]] = frozenset()
     context: ClassVar[int] = 1
     times: ClassVar[Literal["any", "half"]] = "any"
@@ -222,6 +229,16 @@ class Interpolator(nn.Module):
                 f"are multiples of {multiple}, not {height}x{width}; `interpolate` pads to them"
             )
 
+    def check_given(self, x: Inputs) -> None:
+        """Raise `UserError` for inputs without a field that the model needs."""
+        lacking = [name for name in sorted(self.needs) if getattr(x, name, None) is None]
+        if lacking:
+            motion = "; midframe.models.motion.guided makes motion" * ("motion" in lacking)
+            raise UserError(
+                f"{type(self).__name__} needs {', '.join(lacking)} beside the frames, and these "
+                f"inputs have none{motion}"
+            )
+
     def pad_for(self, pad: Pad | None = None, **hints: Any) -> Pad:
         """Return the padding of a call of `interpolate` with these arguments.
 
@@ -252,13 +269,11 @@ class Interpolator(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            padded = Inputs(
-                pad.apply(x.frames),
-                x.t,
-                x.events if x.events is None else pad.apply(x.events),
-                x.motion if x.motion is None else pad.apply(x.motion),
-            )
-            out = self(padded, **hints)
+            # mid grey is of frames: beyond their border there are neither events nor motion
+            beside = replace(pad, mode="zeros") if pad.mode == "half" else pad
+            given = {name: getattr(x, name) for name in ("events", "motion", "events_ends")}
+            more = {name: y if y is None else beside.apply(y) for name, y in given.items()}
+            out = self(Inputs(pad.apply(x.frames), x.t, **more), **hints)
         finally:
             self.train(was_training)
 

@@ -105,6 +105,15 @@ class FlowNetwork(Interpolator):
         """
         return self._estimated(self.both_ways, first, second)
 
+    @staticmethod
+    def check_pair(first: Tensor, second: Tensor) -> None:
+        """Raise ValueError for what `estimate` does not take."""
+        if first.shape != second.shape or first.ndim != 4 or first.shape[1] != 3:
+            raise ValueError(
+                f"estimate takes two frames (B, 3, H, W) of one size, got {tuple(first.shape)} "
+                f"and {tuple(second.shape)}"
+            )
+
     def _estimated(
         self,
         flows: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
@@ -112,11 +121,7 @@ class FlowNetwork(Interpolator):
         second: Tensor,
     ) -> Tensor:
         """Call `flows` or `both_ways` on resized frames; return the finest flow in pixels."""
-        if first.shape != second.shape or first.ndim != 4 or first.shape[1] != 3:
-            raise ValueError(
-                f"estimate takes two frames (B, 3, H, W) of one size, got {tuple(first.shape)} "
-                f"and {tuple(second.shape)}"
-            )
+        self.check_pair(first, second)
         height, width = first.shape[-2:]
         left, right, top, bottom = Pad(self.multiple).amounts(height, width)
         size = (height + top + bottom, width + left + right)

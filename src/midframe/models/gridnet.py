@@ -102,7 +102,7 @@ class GridNet(nn.Module):
 
     def block(self, way: Way, row: int, column: int) -> nn.Module:
         """Return a block by the node that it starts from, (0, 0) being the upper left one."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define block")
 
     def through(self, rows: list[Tensor]) -> Tensor:
         """Return row 0 at the last column from all rows (N, C, h, w) at column 0."""

@@ -13,7 +13,9 @@ CONFIG = "config.yaml"  # of a run directory: the whole config of its training
 
 
 def model_of_run(weights: str | PathLike[str] | None) -> dict[str, Any] | None:
-    """Return the model that a run trained, for `midframe.models.zoo.build`: name, net and hints.
+    """Return the model that a run trained, for `midframe.models.zoo.build`.
+
+    Its name, net and hints, and what makes its motion where it needs any.
 
     Args:
         weights: a run directory, or a checkpoint in one.
@@ -32,4 +34,5 @@ def model_of_run(weights: str | PathLike[str] | None) -> dict[str, Any] | None:
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or not {"name", "net"} <= model.keys():
         return None
-    return {key: model.get(key) for key in ("name", "net", "hints")}
+    motion = {"motion": model["motion"]} if "motion" in model else {}
+    return {**{key: model.get(key) for key in ("name", "net", "hints")}, **motion}

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from midframe.errors import UserError
+from midframe.errors import UserError, known_names
 from midframe.models.base import Interpolator
 from midframe.models.weights import UNTRAINED, find_weights, fitting_state, sha256_of
 
@@ -45,7 +45,7 @@ def check_names(model: nn.Module, config: Mapping[str, Any]) -> None:
     if unknown:
         raise UserError(
             f"{_where(config)} has no part {', '.join(unknown)} with these options; "
-            f"known: {', '.join(known) or 'none'}"
+            f"{known_names(unknown, known)}"
         )
 
 
@@ -104,13 +104,16 @@ def digests(weights: Path | None, config: Mapping[str, Any]) -> dict[str, Any]:
         config: the model's; its parts count where there is none.
 
     Returns:
-        ``weights_sha256``, None without a file, and ``parts_sha256`` by name where parts have one.
+        ``weights_sha256``, None without a file, and ``parts_sha256`` by name where parts have one;
+        ``motion_sha256`` where a network with weights makes the model's motion.
     """
+    motion = find_weights((config.get("motion") or {}).get("weights"))
+    more = {} if motion is None else {"motion_sha256": sha256_of(motion)}
     if weights is not None:
-        return {"weights_sha256": sha256_of(weights)}
+        return {"weights_sha256": sha256_of(weights), **more}
     files = {name: find_weights(str(source)) for name, source in given_parts(config).items()}
     found = {name: sha256_of(path) for name, path in files.items() if path is not None}
-    return {"weights_sha256": None, **({"parts_sha256": found} if found else {})}
+    return {"weights_sha256": None, **({"parts_sha256": found} if found else {}), **more}
 
 
 def _where(config: Mapping[str, Any]) -> str:

@@ -2,11 +2,13 @@
 
 Sun et al., "PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume", CVPR 2018,
 arXiv 1709.02371; the form with dense decoders and a context network. Parameter names are those of
-the public PyTorch checkpoints.
+the public PyTorch checkpoints; weights by the names of the authors' code load as well.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import torch
@@ -27,6 +29,23 @@ VISIBLE = 0.999
 NAMES = ("One", "Two", "Thr", "Fou", "Fiv", "Six")
 
 Grid = Literal["corners", "centers", "mixed"]
+
+
+def _authors_names() -> Iterator[tuple[str, str]]:
+    """Yield what keys of the authors' checkpoints begin with, and what they begin with here."""
+    for level, name in enumerate(NAMES, start=1):
+        for place, end in enumerate(("aa", "a", "b") if level == 6 else ("a", "aa", "b")):
+            yield f"conv{level}{end}.0", f"netExtractor.net{name}.{2 * place}"
+    for level, name in enumerate(NAMES[1:], start=2):
+        for place, dense in enumerate(NAMES[:5]):
+            yield f"conv{level}_{place}.0", f"net{name}.net{dense}.0"
+        yield f"predict_flow{level}", f"net{name}.netSix.0"
+        if level > 2:
+            yield f"deconv{level}", f"net{NAMES[level - 2]}.netUpflow"
+            yield f"upfeat{level}", f"net{NAMES[level - 2]}.netUpfeat"
+    for place in range(len(CONTEXT)):
+        yield f"dc_conv{place + 1}.0", f"netRefiner.netMain.{2 * place}"
+    yield f"dc_conv{len(CONTEXT) + 1}", f"netRefiner.netMain.{2 * len(CONTEXT)}"
 
 
 class Extractor(nn.Module):
@@ -58,9 +77,9 @@ class Decoder(nn.Module):
     netFou: nn.Sequential
     netFiv: nn.Sequential
 
-    def __init__(self, level: int, grid: Grid) -> None:
+    def __init__(self, level: int, grid: Grid, visible: float) -> None:
         super().__init__()
-        self.grid, self.scale = grid, 0.0
+        self.grid, self.visible, self.scale = grid, visible, 0.0
         inside = VOLUME
         if level < 6:
             above = VOLUME + sum(DENSE) + (FEATURES[level] + 4 if level < 5 else 0)
@@ -88,7 +107,7 @@ class Decoder(nn.Module):
             flow = self.netUpflow(above[0].to(first.dtype))
             up = self.netUpfeat(above[1])
             way = wide(flow) * self.scale
-            second = backwarp(second, way, "zeros", grid=self.grid, visible=VISIBLE)
+            second = backwarp(second, way, "zeros", grid=self.grid, visible=self.visible)
             parts = [first, flow, up]
         volume = F.leaky_relu(correlation(first, second), 0.1)
         x = torch.cat([volume, *parts], 1)
@@ -128,9 +147,12 @@ class PWCNet(FlowNetwork):
         mean: is subtracted from the network's three input channels.
         init: "default" is PyTorch's; "he" learns motion from scratch many times sooner, see
             `flow_init.start_seeing`.
+        visible: see `midframe.ops.backwarp`.
     """
 
     multiple: ClassVar[int] = 64
+    other_names: ClassVar[Mapping[str, str]] = MappingProxyType(dict(_authors_names()))
+    unread: ClassVar[frozenset[str]] = frozenset({"deconv2.weight", "deconv2.bias"})
 
     def __init__(
         self,
@@ -138,15 +160,16 @@ class PWCNet(FlowNetwork):
         channels: Literal["bgr", "rgb"] = "bgr",
         mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
         init: Init = "default",
+        visible: float = VISIBLE,
     ) -> None:
         super().__init__()
         self.channels, self.mean = channels, mean
         self.netExtractor = Extractor()
-        self.netTwo = Decoder(2, grid)
-        self.netThr = Decoder(3, grid)
-        self.netFou = Decoder(4, grid)
-        self.netFiv = Decoder(5, grid)
-        self.netSix = Decoder(6, grid)
+        self.netTwo = Decoder(2, grid, visible)
+        self.netThr = Decoder(3, grid, visible)
+        self.netFou = Decoder(4, grid, visible)
+        self.netFiv = Decoder(5, grid, visible)
+        self.netSix = Decoder(6, grid, visible)
         self.netRefiner = Refiner()
         if wants_he("PWC-Net", init):
             start_seeing(self, self.netExtractor)

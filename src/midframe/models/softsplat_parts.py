@@ -107,23 +107,23 @@ class SoftSplatForm(Interpolator):
 
     def _enter(self, x: Inputs) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return both frames as the form's networks see them (2 B, 3, H, W), and the scale."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define _enter")
 
     def _leave(self, frame: Tensor, scale: tuple[Tensor, ...]) -> Tensor:
         """Return frames (B, T, 3, H, W) as RGB in [0, 1] from what `_frame` gives."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define _leave")
 
     def _features(self, both: Tensor) -> list[Tensor]:
         """Return what is splatted of both frames at the three scales, finest first."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define _features")
 
     def _motion(self, x: Inputs, both: Tensor, features: list[Tensor]) -> Motion:
         """Return along what it is splatted, where there is motion."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define _motion")
 
     def _frame(self, features: list[Tensor], motion: Motion | None, t: Tensor) -> Tensor:
         """Return the frame (B, 3, H, W) at times (B,), from features that stay without a motion."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define _frame")
 
 
 class Still:

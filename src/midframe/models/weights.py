@@ -87,7 +87,7 @@ def fitting_state(
         if path is None:
             raise UserError(f"there are no weights to load: {str(source)!r} names no file")
         label, content = str(path), read_checkpoint(path)
-    state = _match(_unwrap(content, label), model)
+    state = _match(_unwrap(_joined(content, model), label), model)
     _check(state, model, label)
     return state
 
@@ -144,6 +144,25 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
         raise UserError(f"{path} cannot be read as weights: {error}") from error
 
 
+def _joined(content: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
+    """Return one state dict of those that a checkpoint holds by name, see `state_names`."""
+    names: Mapping[str, str] = getattr(model, "state_names", {})
+    parts = {k: content[k] for k in names if isinstance(content.get(k), Mapping)}
+    if not parts:
+        return content
+    return {names[k] + key: x for k, part in parts.items() for key, x in _bare(part).items()}
+
+
+def _bare(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Take what DataParallel and torch.compile put before all keys off."""
+    bare = {str(key): x for key, x in state.items()}
+    for _ in WRAPPERS:
+        for wrapper in WRAPPERS:
+            if bare and all(key.startswith(wrapper) for key in bare):
+                bare = {key[len(wrapper) :]: x for key, x in bare.items()}
+    return bare
+
+
 def _unwrap(content: Mapping[str, Any], label: str) -> dict[str, Tensor]:
     """Return the state dict inside a checkpoint, without the keys of a training module."""
     inside = content
@@ -170,7 +189,9 @@ def _match(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
             wrapped = all(k.startswith(wrapper) for k in state)
             if wrapped and not any(k.startswith(wrapper) for k in own):
                 state = {k[len(wrapper) :]: v for k, v in state.items()}
-    names: Mapping[str, str] = getattr(model, "key_names", {})
+    unread: frozenset[str] = getattr(model, "unread", frozenset())
+    state = {key: value for key, value in state.items() if key in own or key not in unread}
+    names = {**getattr(model, "key_names", {}), **getattr(model, "other_names", {})}
     ours = {key: _renamed(key, names) for key in state if key not in own}
     renamed = {ours[k] if ours.get(k) in own else k: value for k, value in state.items()}
     return renamed if len(renamed) == len(state) else state  # two under one name would lose one

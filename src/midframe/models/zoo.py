@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 
 from midframe.choices import read_choice
-from midframe.errors import UserError
+from midframe.errors import UserError, known_names
 from midframe.models.base import Interpolator, check_class
 from midframe.models.flow import FlowNetwork
 from midframe.models.inference import for_inference
@@ -59,6 +58,9 @@ def create_model(
     **options: Any,
 ) -> Interpolator:
     """Build a model in eval mode.
+
+    One that needs more than frames gets it by its inputs; `midframe.models.motion.guided` lets it
+    make its motion itself.
 
     Args:
         name: one of `list_models`.
@@ -153,9 +155,7 @@ def config_of(name: str) -> dict[str, Any]:
     """
     known = config_files("model")
     if name not in known:
-        near = get_close_matches(str(name), known, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-        raise UserError(f"there is no model {name!r}; {hint}")
+        raise UserError(f"there is no model {name!r}; {known_names(str(name), known)}")
     return {"weights": None, "hints": {}, **read_choice("model", known[name])}
 
 

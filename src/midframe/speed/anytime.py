@@ -13,9 +13,8 @@ from midframe.errors import UserError
 from midframe.models.base import Interpolator
 from midframe.models.inference import Precision, for_inference
 from midframe.models.zoo import create_model
-from midframe.speed.frames import example, label
+from midframe.speed.frames import example, given, label
 from midframe.speed.turns import milliseconds, ratio, turns, using_threads
-from midframe.types import Inputs
 
 MARKERS = "<!-- bench anytime -->", "<!-- end of bench anytime -->"
 HEADING = "## Several times between two frames"
@@ -91,10 +90,10 @@ def _calls(model: Interpolator, size: tuple[int, int], times: int) -> Calls:
     at = torch.arange(1, times + 1)[None] / (times + 1)
 
     def together() -> Tensor:
-        return model.interpolate(Inputs(frames, at)).frame
+        return model.interpolate(given(model, frames, at)).frame
 
     def apart() -> Tensor:
-        singles = [model.interpolate(Inputs(frames, t)).frame for t in at.split(1, 1)]
+        singles = [model.interpolate(given(model, frames, t)).frame for t in at.split(1, 1)]
         return torch.cat(singles, 1)
 
     return {"one call": together, f"{times} calls": apart}

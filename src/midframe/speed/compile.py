@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
 from midframe.models.zoo import create_model
-from midframe.speed.frames import example
+from midframe.speed.frames import example, given
 from midframe.speed.turns import Call, milliseconds, ratio, turns, using_threads
 from midframe.types import Inputs, Prediction
 
@@ -74,7 +74,7 @@ def step_data(model: Interpolator, batch: int, size: int) -> tuple[Inputs, Tenso
     """Return the inputs of a training step and targets (B, 1, 3, H, W), the same every time."""
     frames = example(model, (size + batch, size)).frames
     crops = [frames[..., i : i + size] for i in range(batch)]
-    x = Inputs(torch.cat(crops).contiguous(), torch.full((batch, 1), 0.5))
+    x = given(model, torch.cat(crops).contiguous(), torch.full((batch, 1), 0.5))
     return x, torch.stack(x.pair).mean(0)[:, None]
 
 

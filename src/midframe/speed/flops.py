@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from midframe.models.base import Interpolator
 from midframe.ops import use_backend
-from midframe.types import Inputs
+from midframe.speed.frames import given
 
 Shape = Sequence[int]
 # What can't be run without numbers: an operation that asks for a value, or for code outside PyTorch
@@ -100,6 +100,6 @@ def _counted(model: Interpolator, frames: Tensor) -> dict[str, int]:
     )
     # the reference backend works without the operators, and would be counted by its parts
     with use_backend("torch"), counter:
-        model.interpolate(Inputs(frames, torch.full((1, 1), 0.5)))
+        model.interpolate(given(model, frames, torch.full((1, 1), 0.5)))
     total = counter.get_flop_counts().get("Global", {})
     return {str(op).rpartition(".")[2]: int(flops) for op, flops in total.items()}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from midframe.models.base import Interpolator
 from midframe.types import Inputs
@@ -28,4 +29,22 @@ def example(model: Interpolator, size: tuple[int, int]) -> Inputs:
     picture = (picture + 0.1 * torch.rand(1, 3, high, wide, generator=random)).clamp(0, 1)
     starts = [MOVE * (count - i) for i in range(count)]
     frames = [picture[..., s : s + height, s : s + width] for s in starts]
-    return Inputs(torch.stack(frames, 1).contiguous(), torch.full((1, 1), 0.5))
+    return given(model, torch.stack(frames, 1).contiguous(), torch.full((1, 1), 0.5))
+
+
+def given(model: Interpolator, frames: Tensor, t: Tensor) -> Inputs:
+    """Return inputs with all that the model needs: of events one or two of each kind everywhere.
+
+    Args:
+        model: any; of the number of bins of events it says ``bins``.
+        frames: (B, 2c, 3, H, W).
+        t: (B, T).
+    """
+    height, width = frames.shape[-2:]
+    counts = (torch.arange(getattr(model, "bins", 0)) % 5 - 2).to(frames)[:, None, None]
+    fields = {
+        "events": counts.expand(*t.shape, -1, height, width),
+        "events_ends": counts.expand(len(t), 2, -1, height, width),
+        "motion": frames.new_full((1,), MOVE / 2).expand(*t.shape, 2, 2, height, width),
+    }
+    return Inputs(frames, t, **{name: fields[name].contiguous() for name in model.needs})

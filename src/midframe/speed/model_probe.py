@@ -23,6 +23,7 @@ from midframe.speed import flops
 from midframe.speed.frames import example, label
 from midframe.speed.turns import turns
 
+NAMED_AT_MOST = 4
 SMALL = (64, 64)  # of the call that loads what is loaded late
 
 
@@ -83,6 +84,8 @@ def key_names(model: Interpolator, info: Mapping[str, Any]) -> str | None:
     """Say whether official weights have the keys that the model has here; None without any."""
     if "https://" not in str(info.get("official_weights")):
         return None
+    if len(model.key_names) > NAMED_AT_MOST:
+        return "renamed: all"
     names = ", ".join(f"{theirs} -> {ours}" for theirs, ours in model.key_names.items())
     return f"renamed: {names}" if names else "as published"
 

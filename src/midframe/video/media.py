@@ -1,4 +1,4 @@
-"""Reading video files: the only file that imports PyAV."""
+"""Reading video files, through PyAV."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from midframe.data.layouts.folders import (
     OnError,
     need,
-    need_context,
     need_split,
     read_list,
     report_missing,
+    serves,
     windows,
 )
 from midframe.data.records import Clip, PartialClips
@@ -39,6 +39,7 @@ TEST = (
 _VIDEOS = (".mp4", ".mov", ".m4v")
 
 
+@serves("adobe240", (1, 2), "data=clips")
 def clips(
     root: Path | None,
     split: str,
@@ -63,7 +64,6 @@ def clips(
         UserError: if the folder or a listed video is missing, or it holds videos instead of frames.
     """
     need_split("adobe240", split, ("train", "test"))
-    need_context("adobe240", context, (1, 2), "data=clips")
     root = need(root, TREE)
     names = _names(root, split)
     missing = [name for name in names if not (root / name).is_dir()]

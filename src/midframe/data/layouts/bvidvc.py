@@ -9,10 +9,10 @@ from pathlib import Path
 from midframe.data.layouts.folders import (
     OnError,
     need,
-    need_context,
     need_split,
     only_the_gap,
     report_missing,
+    serves,
 )
 from midframe.data.parts import Tile
 from midframe.data.records import Clip, PartialClips
@@ -29,6 +29,7 @@ _FRAMES = (1, 3, 5, 7, 4)  # as the tiles show them
 _IN_TIME = tuple(_FRAMES.index(frame) for frame in sorted(_FRAMES))
 
 
+@serves("bvidvc", (1, 2), "data=clips")
 def quintuplets(
     root: Path | None,
     split: str,
@@ -53,7 +54,6 @@ def quintuplets(
         UserError: if the folder or a picture is missing, or an option is out of range.
     """
     need_split("bvidvc", split, ("train", "val"))
-    need_context("bvidvc", context, (1, 2), "data=clips")
     if not 0 <= val_share < 1:
         raise UserError(f"data.layout.val_share={val_share}: give a share from 0 to below 1")
     folder = need(need(root, TREE) / "quintuplets", TREE)

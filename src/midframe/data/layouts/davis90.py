@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from midframe.data.layouts.folders import every_second, need, need_context, need_split
+from midframe.data.layouts.folders import every_second
 from midframe.data.records import Clip
 
 TREE = """\
@@ -27,7 +27,4 @@ def quintuplets(root: Path | None, split: str = "test", context: int = 2) -> Seq
     Raises:
         UserError: if the folder is missing or holds no sequence of seven frames.
     """
-    need_split("davis90", split, ("test",))
-    need_context("davis90", context, (1, 2), "another benchmark")
-    root = need(root, TREE)
-    return every_second(root, context, TREE)
+    return every_second("davis90", root, split, context, TREE)

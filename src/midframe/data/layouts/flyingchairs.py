@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal
 
 from midframe.data.flow_files import FloFile, NoMotion
 from midframe.data.io import ImageFile
-from midframe.data.layouts.folders import OnError, need, need_context, need_split, report_missing
+from midframe.data.layouts.folders import OnError, need, need_split, report_missing, serves
 from midframe.data.records import Clip, PartialClips
 from midframe.errors import UserError
 
@@ -24,6 +25,7 @@ beside it."""
 _SPLITS = {"train": "1", "val": "2"}
 
 
+@serves("flyingchairs", (1,), "a model of two frames")
 def pairs(
     root: Path | None,
     split: str,
@@ -46,7 +48,6 @@ def pairs(
             2, or the context is not 1.
     """
     need_split("flyingchairs", split, _SPLITS)
-    need_context("flyingchairs", context, (1,), "a model of two frames")
     if learns != "flow":
         raise UserError(
             "data flyingchairs has no frame between its two; use it with a flow network, such as "
@@ -79,6 +80,8 @@ def _marks(root: Path) -> list[str]:
 
 
 def _clips(root: Path, entries: list[str]) -> list[Clip]:
+    if not entries:
+        return []
     starts = [os.path.join(root, "data", f"{e}_") for e in entries]  # noqa: PTH118  22,000 times
     flows = [FloFile(f"{start}{_PARTS[2]}") for start in starts]
     still = _still(flows)
@@ -91,12 +94,7 @@ def _clips(root: Path, entries: list[str]) -> list[Clip]:
 
 def _still(flows: list[FloFile]) -> NoMotion:
     """Return the field without motion that all pairs share: they are of one size."""
-    damage: UserError | None = None
     for flow in flows:
-        try:
+        with contextlib.suppress(UserError):  # a pair that is damaged is told of when it is read
             return NoMotion(*flow.size())
-        except UserError as error:  # a pair that is damaged is told of when it is read
-            damage = damage or error
-    if damage is not None:
-        raise damage
-    return NoMotion(0, 0)
+    return NoMotion(*flows[0].size())  # all are: this one says so

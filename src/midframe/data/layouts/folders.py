@@ -7,9 +7,11 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import wraps
+from inspect import signature
 from pathlib import Path
 from statistics import median_low
-from typing import Literal
+from typing import Any, Literal, TypeVar, cast
 
 from midframe.data.io import ImageFile
 from midframe.data.records import Clip, Source
@@ -17,6 +19,7 @@ from midframe.errors import UserError
 
 _log = logging.getLogger(__name__)
 OnError = Literal["raise", "skip"]
+F = TypeVar("F", bound=Callable[..., Sequence[Clip]])
 FrameType = Callable[[str], Source]  # makes a frame of the path of its file
 _NAMED = 3  # missing entries that a message names
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -39,6 +42,43 @@ def need_context(name: str, context: int, served: tuple[int, ...], other: str) -
             f"data {name} gives {frames} input frames and the model takes {2 * context}; "
             f"use {other}"
         )
+
+
+def serves(name: str, contexts: tuple[int, ...], other: str) -> Callable[[F], F]:
+    """Say of a layout for which numbers of frames on each side it has clips; refuse others.
+
+    A run is checked by what is said here, before anything is read.
+
+    Args:
+        name: of the data, for the message.
+        contexts: 1 for two input frames, 2 for four.
+        other: what to use instead, for the message.
+    """
+
+    def refusing(layout: F) -> F:
+        form = signature(layout)
+
+        @wraps(layout)
+        def checked(*given: Any, **options: Any) -> Sequence[Clip]:
+            bound = form.bind(*given, **options)
+            bound.apply_defaults()
+            need_context(name, bound.arguments["context"], contexts, other)
+            return layout(*given, **options)
+
+        checked.serves = (name, contexts, other)  # type: ignore[attr-defined]
+        return cast(F, checked)
+
+    return refusing
+
+
+def refused_context(layout: Any, context: int) -> str:
+    """Return why a layout has no clips of so many frames on each side; "" where it may have."""
+    name, contexts, other = getattr(layout, "serves", ("", (context,), ""))
+    try:
+        need_context(name, context, contexts, other)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def need_split(name: str, split: str, known: Iterable[str]) -> None:
@@ -149,30 +189,40 @@ def subfolders(root: Path) -> list[Path]:
 
 
 def every_second(
-    root: Path, context: int, tree: str, source: Callable[[str], FrameType] = lambda name: ImageFile
+    name: str,
+    root: Path | None,
+    split: str,
+    context: int,
+    tree: str,
+    source: Callable[[str], FrameType] = lambda folder: ImageFile,
 ) -> list[Clip]:
     """Return quintuplets of every folder of frames below one: t, t+2, t+4, t+6 and the target t+3.
 
     They begin at every second frame, from the first one on, and are named by their targets.
 
     Args:
+        name: of the data set, for messages.
         root: holds one folder of frames per sequence.
+        split: "test".
         context: 2; with 1 these are the triplets t+2, t+3, t+4 for the same targets.
         tree: the folder that is expected, for the message where there are none.
         source: says by a folder's name as what its files are read.
 
     Raises:
-        UserError: if no folder has seven frames.
+        UserError: for another split or context, or if no folder has seven frames.
     """
+    need_split(name, split, ("test",))
+    need_context(name, context, (1, 2), "another benchmark")
+    root = need(root, tree)
     found: list[Clip] = []
     for folder in subfolders(root):
         read = source(folder.name)
         for files in _frames(folder):
             frames = tuple(read(file.path) for file in files)
             for start in range(0, len(frames) - 6, 2):
-                name = f"{folder.name}/{Path(files[start + 3].path).stem}"
+                target = f"{folder.name}/{Path(files[start + 3].path).stem}"
                 part = frames[start : start + 7]
-                clip = Clip(name, part, (0, 2, 4, 6), (3,), group=folder.name)
+                clip = Clip(target, part, (0, 2, 4, 6), (3,), group=folder.name)
                 found.append(clip if context == 2 else only_the_gap(clip))
     if not found:
         raise UserError(

@@ -8,9 +8,9 @@ from pathlib import Path
 from midframe.data.layouts.folders import (
     OnError,
     need,
-    need_context,
     need_split,
     report_missing,
+    serves,
     windows,
 )
 from midframe.data.records import Clip, PartialClips
@@ -57,6 +57,7 @@ VIDEOS = {
 }
 
 
+@serves("gopro", (1, 2), "data=clips")
 def clips(
     root: Path | None,
     split: str,
@@ -78,7 +79,6 @@ def clips(
         UserError: if the folder or a video of the split is missing.
     """
     need_split("gopro", split, VIDEOS)
-    need_context("gopro", context, (1, 2), "data=clips")
     root = need(root, TREE)
     found: list[Clip] = []
     missing: list[str] = []

@@ -9,9 +9,9 @@ from midframe.data.io import ImageFile
 from midframe.data.layouts.folders import (
     OnError,
     need,
-    need_context,
     need_split,
     report_missing,
+    serves,
 )
 from midframe.data.records import Clip, PartialClips
 
@@ -39,6 +39,7 @@ The data set is the 'other' part of the Middlebury optical flow benchmark (colou
 the interpolation ground truth)."""
 
 
+@serves("middlebury", (1,), "another benchmark, such as vimeo_septuplet")
 def other(
     root: Path | None, split: str = "test", context: int = 1, *, on_error: OnError = "raise"
 ) -> Sequence[Clip]:
@@ -56,7 +57,6 @@ def other(
             is "raise".
     """
     need_split("middlebury", split, ("test",))
-    need_context("middlebury", context, (1,), "another benchmark, such as vimeo_septuplet")
     root = need(root, TREE)
     found: list[Clip] = []
     missing: list[str] = []

@@ -12,10 +12,10 @@ from midframe.data.io import ImageFile
 from midframe.data.layouts.folders import (
     OnError,
     need,
-    need_context,
     need_split,
     read_list,
     report_missing,
+    serves,
 )
 from midframe.data.records import Clip, PartialClips
 from midframe.errors import UserError
@@ -34,6 +34,7 @@ SPACING = {"easy": 2, "medium": 4, "hard": 8, "extreme": 16}  # frames from one 
 _PREFIXES = ("", "data/SNU-FILM/", "data/SNU-FILM/test/")
 
 
+@serves("snufilm", (1, 2), "another benchmark")
 def clips(
     root: Path | None, split: str, context: int = 1, *, on_error: OnError = "raise"
 ) -> Sequence[Clip]:
@@ -54,7 +55,6 @@ def clips(
         UserError: if the folder, the list or a triplet of it is missing, or a line is no triplet.
     """
     need_split("snufilm", split, SPACING)
-    need_context("snufilm", context, (1, 2), "another benchmark")
     root = need(root, TREE)
     name = f"test-{split}.txt"
     path = next((p for p in (root / name, root / "eval_modes" / name) if p.is_file()), root / name)

@@ -126,14 +126,70 @@ def synthetic(
     Raises:
         UserError: for an option out of range.
     """
-    if split not in SPLITS:
-        raise UserError(f"data=synthetic has splits {', '.join(SPLITS)}, not {split!r}")
     if learns not in ("frames", "flow"):
         raise UserError(f"data.layout.learns={learns}: give frames or flow")
     if learns == "flow" and not flow:
         raise UserError("data.layout.flow=false leaves a flow network nothing to learn from")
+    check_factor(factor)
+    first = first_scene(
+        "synthetic",
+        split,
+        size=size,
+        layers=layers,
+        motion=motion,
+        motion_min=motion_min,
+        rotation=rotation,
+        zoom=zoom,
+        acceleration=acceleration,
+        softness=softness,
+        seed=seed,
+    )
+    count = scenes if split == "train" else val_scenes
+    return Scenes(first, count, context, factor, flow, learns)
+
+
+def check_factor(factor: int) -> None:
+    """Raise `UserError` where nothing lies between two frames."""
     if factor < 2:
         raise UserError(f"data.layout.factor={factor} leaves no frame in between; use 2 or more")
+
+
+def first_scene(
+    name: str,
+    split: str,
+    *,
+    size: int | Sequence[int],
+    layers: Sequence[int],
+    motion: float,
+    motion_min: float,
+    rotation: float,
+    zoom: float,
+    acceleration: float,
+    softness: Sequence[float],
+    seed: int,
+    sway: float = 0.0,
+) -> SceneSpec:
+    """Return the scene that all of a data set share but for the index.
+
+    Args:
+        name: of the data set, for messages.
+        split: "train", "val" or "test".
+        size: see `synthetic`, as are the other options.
+        layers: see above.
+        motion: see above.
+        motion_min: see above.
+        rotation: see above.
+        zoom: see above.
+        acceleration: see above.
+        softness: see above.
+        seed: see above.
+        sway: see `SceneSpec`.
+
+    Raises:
+        UserError: for an option out of range.
+    """
+    if split not in SPLITS:
+        raise UserError(f"data={name} has splits {', '.join(SPLITS)}, not {split!r}")
     if motion < 0 or (motion > 0 and motion_min <= 0):
         raise UserError(
             f"data.layout.motion={motion}, data.layout.motion_min={motion_min}: give positive "
@@ -142,7 +198,7 @@ def synthetic(
     height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
     if min(height, width) < 16:
         raise UserError(f"data.layout.size={size} is too small; use 16 or more")
-    first = SceneSpec(
+    return SceneSpec(
         seed=seed,
         split=split,
         index=0,
@@ -154,6 +210,5 @@ def synthetic(
         zoom=zoom,
         acceleration=acceleration,
         softness=(float(softness[0]), float(softness[1])),
+        sway=sway,
     )
-    count = scenes if split == "train" else val_scenes
-    return Scenes(first, count, context, factor, flow, learns)

@@ -9,9 +9,9 @@ from midframe.data.io import ImageFile
 from midframe.data.layouts.folders import (
     OnError,
     need,
-    need_context,
     need_split,
     report_missing,
+    serves,
     subfolders,
 )
 from midframe.data.records import Clip, PartialClips
@@ -26,6 +26,7 @@ and ST-MFNet are tested on."""
 _FRAMES = ("frame0", "frame1", "framet", "frame2", "frame3")  # in time order
 
 
+@serves("ucf101", (1, 2), "another benchmark")
 def quintuplets(
     root: Path | None, split: str = "test", context: int = 2, *, on_error: OnError = "raise"
 ) -> Sequence[Clip]:
@@ -41,7 +42,6 @@ def quintuplets(
         UserError: if the folder is missing or holds no quintuplet, or one is not whole.
     """
     need_split("ucf101", split, ("test",))
-    need_context("ucf101", context, (1, 2), "another benchmark")
     root = need(root, TREE)
     folders = subfolders(root)
     if not folders:

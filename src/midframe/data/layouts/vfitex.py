@@ -6,13 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from midframe.data.io import ImageFile
-from midframe.data.layouts.folders import (
-    FrameType,
-    every_second,
-    need,
-    need_context,
-    need_split,
-)
+from midframe.data.layouts.folders import FrameType, every_second
 from midframe.data.parts import CentreHalf
 from midframe.data.records import Clip
 
@@ -35,10 +29,7 @@ def quintuplets(root: Path | None, split: str = "test", context: int = 2) -> Seq
     Raises:
         UserError: if the folder is missing or holds no sequence of seven frames.
     """
-    need_split("vfitex", split, ("test",))
-    need_context("vfitex", context, (1, 2), "another benchmark")
-    root = need(root, TREE)
-    return every_second(root, context, TREE, _read)
+    return every_second("vfitex", root, split, context, TREE, _read)
 
 
 def _read(folder: str) -> FrameType:

@@ -11,10 +11,10 @@ from midframe.data.io import ImageFile
 from midframe.data.layouts.folders import (
     OnError,
     need,
-    need_context,
     need_split,
     read_list,
     report_missing,
+    serves,
 )
 from midframe.data.records import Clip, PartialClips
 
@@ -32,6 +32,7 @@ SEPTUPLETS = """\
 The data set is Vimeo-90K of the TOFlow project (Xue et al., 2019): take 'septuplet', 82 GB."""
 
 
+@serves("vimeo", (1,), "data=vimeo_septuplet or data=clips")
 def triplets(
     root: Path | None, split: str, context: int = 1, *, on_error: OnError = "raise"
 ) -> Sequence[Clip]:
@@ -47,13 +48,13 @@ def triplets(
     Raises:
         UserError: if the folder, the list or a triplet of it is missing, or the context is not 1.
     """
-    need_context("vimeo", context, (1,), "data=vimeo_septuplet or data=clips")
     root = need(root, TRIPLETS)
     entries, missing = _listed("vimeo", root, split, "tri_{}list.txt", TRIPLETS, on_error)
     clips = (Clip(e, _frames(root, e, 3), (0, 2), (1,), group=e) for e in entries)
     return PartialClips(clips, missing)
 
 
+@serves("vimeo_septuplet", (1, 2), "data=clips")
 def septuplets(
     root: Path | None, split: str, context: int = 1, *, on_error: OnError = "raise"
 ) -> Sequence[Clip]:
@@ -71,7 +72,6 @@ def septuplets(
         UserError: if the folder, the list or a septuplet of it is missing, or the context is
             neither 1 nor 2.
     """
-    need_context("vimeo_septuplet", context, (1, 2), "data=clips")
     name, lists = "vimeo_septuplet", "sep_{}list.txt"
     root = need(root, SEPTUPLETS)
     entries, missing = _listed(name, root, split, lists, SEPTUPLETS, on_error)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from midframe.data.layouts import bvidvc as bvi
 from midframe.data.layouts import vimeo as vimeo90k
-from midframe.data.layouts.folders import OnError, need, need_context, need_split, only_the_gap
+from midframe.data.layouts.folders import OnError, need, need_split, only_the_gap, serves
 from midframe.data.records import Clip, PartialClips
 
 TREE = "  (a folder that holds both)\n" + "\n".join((vimeo90k.SEPTUPLETS, bvi.TREE))
 
 
+@serves("vimeo_bvidvc", (1, 2), "data=clips")
 def clips(
     root: Path | None,
     split: str,
@@ -37,7 +38,6 @@ def clips(
         UserError: if a folder, the list or an entry of it is missing.
     """
     need_split("vimeo_bvidvc", split, ("train", "test"))
-    need_context("vimeo_bvidvc", context, (1, 2), "data=clips")
     root = need(root, TREE)
     seven = vimeo90k.septuplets(need(root / vimeo, TREE), split, 2, on_error=on_error)
     found = list(_named("vimeo", seven, context))

@@ -1,0 +1,67 @@
+"""PWC-Net as the event model's code calls it: on stretched frames, enlarged to twice the size.
+
+Yu et al., "Training Weakly Supervised Video Frame Interpolation with Events", ICCV 2021, for the
+call; the network is that of `midframe.models.pwcnet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from midframe.models.base import Pad
+from midframe.models.blocks import wide
+from midframe.models.flow_init import Init
+from midframe.models.pwcnet import PWCNet
+
+Stretch = Literal["sample", "batch"]
+ENLARGED = 2  # frames of event cameras are small
+VISIBLE = 0.9999
+
+
+class EventPWCNet(PWCNet):
+    """`PWCNet` for frames of little contrast and few pixels, such as an event camera's.
+
+    `estimate` stretches each frame to fill [0, 1] and enlarges both to twice the next multiple of
+    64, corners aligned. `forward`, which training calls, takes frames as they are.
+
+    Args:
+        stretch: "sample" stretches each frame by its own least and greatest value, "batch" by those
+            of all frames together, as published, where a flow depends on what else is in the batch.
+        init: see `PWCNet`.
+    """
+
+    key_names, other_names = PWCNet.other_names, PWCNet.key_names  # the authors' weights
+
+    def __init__(self, stretch: Stretch = "sample", init: Init = "default") -> None:
+        if stretch not in get_args(Stretch):
+            raise ValueError(f"stretch is {' or '.join(get_args(Stretch))}, not {stretch!r}")
+        super().__init__(channels="rgb", init=init, visible=VISIBLE)
+        self.stretch = stretch
+
+    def _estimated(
+        self,
+        flows: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+        first: Tensor,
+        second: Tensor,
+    ) -> Tensor:
+        self.check_pair(first, second)
+        height, width = first.shape[-2:]
+        left, right, top, bottom = Pad(self.multiple).amounts(height, width)
+        size = (ENLARGED * (height + top + bottom), ENLARGED * (width + left + right))
+        enlarged = (_sized(self._stretched(frame), size) for frame in (first, second))
+        flow = _sized(flows(*enlarged)[0].to(wide(first).dtype) * self.unit, (height, width))
+        return flow * flow.new_tensor([width / size[1], height / size[0]])[:, None, None]
+
+    def _stretched(self, frames: Tensor) -> Tensor:
+        frames = wide(frames)
+        axes = (1, 2, 3) if self.stretch == "sample" else (0, 1, 2, 3)
+        least, most = (f(axes, keepdim=True) for f in (frames.amin, frames.amax))
+        return (frames - least) / (most - least).clamp(min=1e-6)  # one grey has no contrast
+
+
+def _sized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
