@@ -22,6 +22,8 @@ from midframe.data.records import Clip
 from midframe.errors import UserError
 from midframe.models.average import Average
 from midframe.models.base import Interpolator, Pad
+from midframe.models.motion import guided
+from midframe.models.tiles import Tiled
 from midframe.models.zoo import create_model, list_models
 from midframe.paths import config_dir
 from midframe.types import Prediction
@@ -259,12 +261,28 @@ def test_models_that_cannot_take_part_are_refused():
     class Events(Interpolator):
         needs = frozenset({"events"})
 
-    with pytest.raises(UserError, match="4 frames"):
-        Predictor(Four(), TINY)
+    for model in (Four(), Tiled(Four(), 64)):  # named as what it is, not by how it works
+        with pytest.raises(UserError, match="Four reads 4 frames"):
+            Predictor(model, TINY)
     with pytest.raises(UserError, match="t = 0.5"):
         Predictor(Middle(), dataclasses.replace(TINY, times=(0.25, 0.5, 0.75)))
     with pytest.raises(UserError, match="events"):
         Predictor(Events(), TINY)
+
+
+def test_a_model_that_makes_its_motion_takes_part_with_two_frames(scenes):
+    seen = []
+
+    class Moved(Average):
+        needs = frozenset({"motion"})
+
+        def forward(self, x, **hints):
+            seen.append((x.frames.shape[1], x.motion.shape[1:3]))
+            return super().forward(x)
+
+    outcome = run(Predictor(guided(Moved()), TINY), TINY, scenes)
+    assert len(outcome.rows) == len(seen)
+    assert set(seen) == {(2, (1, 2))}
 
 
 def test_reduction_over_subsets_weighs_them_equally():

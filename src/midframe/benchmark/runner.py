@@ -107,10 +107,10 @@ class Predictor:
     """
 
     def __init__(self, model: Interpolator, protocol: Protocol) -> None:
-        name = type(model).__name__
-        if model.context > protocol.context:
+        name = model.title
+        if model.least_context > protocol.context:
             raise UserError(
-                f"{name} reads {2 * model.context} frames, benchmark {protocol.name} gives "
+                f"{name} reads {2 * model.least_context} frames, benchmark {protocol.name} gives "
                 f"{2 * protocol.context}; choose another benchmark"
             )
         if model.times == "half" and any(t != 0.5 for t in protocol.times):

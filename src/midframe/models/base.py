@@ -161,6 +161,16 @@ class Interpolator(nn.Module):
     fixed_hints: Mapping[str, Any] = MappingProxyType({})
 
     @property
+    def least_context(self) -> int:
+        """Frames on each side that will do; `context` of all but a few models."""
+        return self.context
+
+    @property
+    def title(self) -> str:
+        """What messages call the model; that of the one inside, where one wraps another."""
+        return type(self).__name__
+
+    @property
     def dtype(self) -> torch.dtype:
         """Of the weights, in which layers take their input; PyTorch's default where none are."""
         weight = next(self.parameters(), None)

@@ -193,6 +193,16 @@ class Guided(Interpolator):
             setattr(self, name, value)
         self.train(model.training)
 
+    @property
+    def least_context(self) -> int:
+        """That of the model: with fewer frames motion is linear."""
+        return self.model.least_context
+
+    @property
+    def title(self) -> str:
+        """That of the model."""
+        return self.model.title
+
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Make the motion and call the model."""
         return self.model(self._guided(x), **hints)  # type: ignore[no-any-return]

@@ -79,6 +79,16 @@ class Tiled(Interpolator):
         """All that a number may depend on, as plain data for the record."""
         return {"block": list(self.block), "overlap": self.overlap, "blend": self.blend}
 
+    @property
+    def least_context(self) -> int:
+        """That of the model."""
+        return self.model.least_context
+
+    @property
+    def title(self) -> str:
+        """That of the model."""
+        return self.model.title
+
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Call the model as it is: only `interpolate` works by blocks."""
         return self.model(x, **hints)
