@@ -7,7 +7,10 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,28 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill, beside ``path``, which takes its place whole when all went well.
+
+    If anything fails, nothing is left of it, and what was there before stays.
+
+    Raises:
+        OSError: if none can be made there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        yield aside
+        aside.chmod(0o755)  # as mkdir makes it; mkdtemp keeps others out
+        if path.is_dir():
+            shutil.rmtree(path)
+        aside.rename(path)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
         raise
 
 

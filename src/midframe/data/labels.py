@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from midframe.data.flow_files import FORMATS, open_flow
 from midframe.data.manifest import digest, read_manifest, tell
-from midframe.data.records import Clip, PartialClips, Source, is_lazy
+from midframe.data.records import Clip, LazyClips, PartialClips, Source, is_lazy
 from midframe.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -181,23 +181,16 @@ def _mapped(clips: Sequence[Clip], change: Callable[[Clip], Clip]) -> Sequence[C
     return _Mapped(clips, change)
 
 
-class _Mapped(Sequence[Clip]):
+class _Mapped(LazyClips):
     """A lazy sequence whose clips pass through a function when they are asked for."""
 
     def __init__(self, clips: Sequence[Clip], change: Callable[[Clip], Clip]) -> None:
+        super().__init__(len(clips))
         self.clips, self.change = clips, change
         self.missing: int = getattr(clips, "missing", 0)
 
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    @overload
-    def __getitem__(self, index: int) -> Clip: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Clip]: ...
-    def __getitem__(self, index: int | slice) -> Clip | list[Clip]:
-        if isinstance(index, slice):
-            return [self.change(clip) for clip in self.clips[index]]
+    def clip(self, index: int) -> Clip:
+        """Return the changed clip."""
         return self.change(self.clips[index])
 
 

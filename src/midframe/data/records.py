@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, overload
 
 import numpy as np
 
@@ -116,6 +116,36 @@ class PartialClips(list[Clip]):
     def __init__(self, clips: Iterable[Clip] = (), missing: int = 0) -> None:
         super().__init__(clips)
         self.missing = missing
+
+
+class LazyClips(Sequence[Clip]):
+    """Clips that a subclass makes when they are asked for, so that any number costs nothing.
+
+    Args:
+        count: how many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.length = count
+
+    def clip(self, index: int) -> Clip:
+        """Return a clip, from 0 on; the same one whenever it is asked for."""
+        raise NotImplementedError(f"{type(self).__name__} does not define clip")
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> Clip: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Clip]: ...
+    def __getitem__(self, index: int | slice) -> Clip | list[Clip]:
+        """Return the clip (or clips); a negative index counts from the end."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self.length))]
+        if not -self.length <= index < self.length:
+            raise IndexError(f"clip {index} of {self.length}")
+        return self.clip(index % self.length)
 
 
 def is_lazy(clips: Sequence[Clip]) -> bool:

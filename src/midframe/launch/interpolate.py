@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
-import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from midframe.errors import UserError
+from midframe.launch.output import whole
 
 if TYPE_CHECKING:
     import torch
@@ -232,12 +231,7 @@ def _write(
     from midframe.picture import flow_pictures, overlay
     from midframe.video.gif import write_gif
 
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    except OSError as error:
-        raise UserError(f"cannot write beside {out}: {error.strerror}") from error
-    try:
+    with whole(out) as aside:
         for number, picture in enumerate(sequence):
             write_image(aside / FRAMES / f"{number:04d}.png", picture)
         write_gif(aside / GIF, [_for_gif(p) for p in sequence], fps=len(sequence) / _SECONDS)
@@ -246,13 +240,6 @@ def _write(
             write_image(aside / FLOW, flow_pictures(flows))
         for name, (_, flow) in zip(FLOW_FILES, flows):
             write_flow(aside / name, flow)
-        aside.chmod(0o755)  # as mkdir makes it; mkdtemp keeps others out
-        if out.is_dir():
-            shutil.rmtree(out)
-        aside.rename(out)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 def _for_gif(picture: np.ndarray) -> np.ndarray:

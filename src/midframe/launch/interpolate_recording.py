@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from midframe.errors import UserError
+from midframe.launch.output import whole
 from midframe.launch.progress import Progress
 
 if TYPE_CHECKING:
@@ -79,17 +78,8 @@ def run(args: argparse.Namespace, load: Callable[[], tuple[Interpolator, torch.d
     timeline = _timeline(model, device, film, args.polarity or _POLARITIES[0])
     new = sum(moment.denominator > 1 for moment in moments)
     rate = Fraction(len(moments) - 1) / Fraction(film.seconds) if args.fps is None else args.fps
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    try:
+    with whole(out) as aside:
         _write(aside, film, timeline, moments, rate.limit_denominator(1001))
-        aside.chmod(0o755)  # as mkdir makes it; mkdtemp keeps others out
-        if out.is_dir():
-            shutil.rmtree(out)
-        aside.rename(out)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
     print(f"{len(moments)} frames, {new} of them new: {out / FRAMES}")
     print(f"in real time, {float(rate):.4g} frames a second: {out / VIDEO}")
     print(f"recorded, interpolated and events at {float(_CALM):g} a second: {out / SIDE_BY_SIDE}")

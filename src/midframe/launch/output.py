@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from midframe.errors import UserError
-from midframe.files import write_bytes
+from midframe.files import new_folder, write_bytes
 from midframe.speed.marked import placed
 
 
@@ -47,3 +48,18 @@ def write(path: Path, data: bytes) -> None:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     print(f"wrote {path}", file=sys.stderr)
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """Give a folder to fill that takes the place of ``folder`` when all went well.
+
+    Raises:
+        UserError: if none can be made there.
+    """
+    with ExitStack() as stack:
+        try:
+            aside = stack.enter_context(new_folder(folder))
+        except OSError as error:
+            raise UserError(f"cannot write beside {folder}: {error.strerror}") from error
+        yield aside

@@ -19,13 +19,12 @@ from midframe.errors import UserError
 from midframe.models.base import Interpolator, Pad
 from midframe.models.dis import FINE
 from midframe.models.estimators import DisFlow, FlowEstimator, NetworkFlow
+from midframe.models.wrapper import Wrapper
 from midframe.nodes import check_options, find_class
 from midframe.types import Inputs, Prediction
 
 FIELD = "motion"
 CLASSICAL = "dis"  # the network that is none
-# what says beforehand what a model gives, and how it is called
-_FACTS = ("provides", "trainable", "learns", "casts", "idle", "times", "pad", "fixed_hints")
 
 
 class Motion:
@@ -172,7 +171,7 @@ def quadratic_motion(
     return torch.stack((carried(forth, before, t), carried(back, after, 1 - t)), 2)
 
 
-class Guided(Interpolator):
+class Guided(Wrapper):
     """A model that needs motion, with what makes it: takes frames alone, or with events.
 
     Reads four frames, for motion at constant acceleration; two will do. Motion is made from frames
@@ -186,34 +185,13 @@ class Guided(Interpolator):
     context = 2
 
     def __init__(self, model: Interpolator, motion: Motion) -> None:
-        super().__init__()
-        self.model, self.motion = model, motion
-        facts = {name: getattr(model, name) for name in _FACTS}
-        for name, value in {**facts, "needs": model.needs - {FIELD}}.items():
-            setattr(self, name, value)
-        self.train(model.training)
-
-    @property
-    def least_context(self) -> int:
-        """That of the model: with fewer frames motion is linear."""
-        return self.model.least_context
-
-    @property
-    def title(self) -> str:
-        """That of the model."""
-        return self.model.title
+        super().__init__(model, own=("context",))
+        self.motion = motion
+        self.needs = model.needs - {FIELD}  # type: ignore[misc]
 
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Make the motion and call the model."""
-        return self.model(self._guided(x), **hints)  # type: ignore[no-any-return]
-
-    def hints(self, height: int, width: int, benchmark: str | None = None) -> dict[str, Any]:
-        """Return those of the model."""
-        return self.model.hints(height, width, benchmark)
-
-    def padding(self, **hints: Any) -> Pad:
-        """Return that of the model."""
-        return self.model.padding(**hints)
+        return super().forward(self._guided(x), **hints)
 
     @torch.no_grad()
     def interpolate(

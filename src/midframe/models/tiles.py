@@ -12,6 +12,7 @@ from torch import Tensor
 
 from midframe.errors import UserError
 from midframe.models.base import Interpolator, Pad
+from midframe.models.wrapper import Wrapper
 from midframe.types import Inputs, Prediction
 
 Blend = Literal["cosine", "linear", "mean", "published"]
@@ -19,11 +20,9 @@ BLENDS: tuple[Blend, ...] = get_args(Blend)
 Places = list[tuple[int, Tensor]]  # where blocks along an axis start, and their weights
 _OVERLAP = 64
 _BLENDED = ("frame", "flow", "mask", "residual")
-# what says beforehand what a model needs and gives
-_FACTS = ("needs", "trainable", "learns", "casts", "idle", "context", "times", "pad", "fixed_hints")
 
 
-class Tiled(Interpolator):
+class Tiled(Wrapper):
     """A model whose `interpolate` works on overlapping blocks and blends what they give.
 
     Blocks spread evenly, so all have one size. Where they overlap, their weights rise and fall
@@ -55,8 +54,7 @@ class Tiled(Interpolator):
         overlap: int | None = None,
         blend: Blend = "cosine",
     ) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.block = (block, block) if isinstance(block, int) else tuple(block)
         if min(self.block) < 1:
             raise UserError(f"block {min(self.block)}: give a number of pixels")
@@ -69,37 +67,12 @@ class Tiled(Interpolator):
             )
         if blend not in BLENDS:
             raise UserError(f"blend {blend}: give {', '.join(BLENDS)}")
-        facts = {name: getattr(model, name) for name in _FACTS}
-        for name, value in {**facts, "provides": model.provides & set(_BLENDED)}.items():
-            setattr(self, name, value)
-        self.train(model.training)
+        self.provides = model.provides & set(_BLENDED)  # type: ignore[misc]
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that a number may depend on, as plain data for the record."""
         return {"block": list(self.block), "overlap": self.overlap, "blend": self.blend}
-
-    @property
-    def least_context(self) -> int:
-        """That of the model."""
-        return self.model.least_context
-
-    @property
-    def title(self) -> str:
-        """That of the model."""
-        return self.model.title
-
-    def forward(self, x: Inputs, **hints: Any) -> Prediction:
-        """Call the model as it is: only `interpolate` works by blocks."""
-        return self.model(x, **hints)
-
-    def hints(self, height: int, width: int, benchmark: str | None = None) -> dict[str, Any]:
-        """Return those of the model."""
-        return self.model.hints(height, width, benchmark)
-
-    def padding(self, **hints: Any) -> Pad:
-        """Return that of the model."""
-        return self.model.padding(**hints)
 
     @torch.no_grad()
     def interpolate(

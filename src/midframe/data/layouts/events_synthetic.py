@@ -6,11 +6,11 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args, overload
+from typing import get_args
 
 from midframe.data.layouts.events import GIVES, with_ends
 from midframe.data.layouts.synthetic import check_factor, first_scene
-from midframe.data.records import Clip, Source, ends
+from midframe.data.records import Clip, LazyClips, Source, ends
 from midframe.data.scene_events import Camera, Grey, SceneEvents
 from midframe.data.synthetic import Rendered, SceneSpec
 from midframe.errors import UserError
@@ -21,7 +21,7 @@ _SET_HERE = {"threshold_on", "threshold_off", "seed"}
 _WARM_UP = 0.25  # intervals that the camera watches before its first bin, as one that was on
 
 
-class EventScenes(Sequence[Clip]):
+class EventScenes(LazyClips):
     """Clips made when they are asked for.
 
     Args:
@@ -46,7 +46,8 @@ class EventScenes(Sequence[Clip]):
         gives: Sequence[str],
         polarity: Polarity,
     ) -> None:
-        self.first, self.length = first, count
+        super().__init__(count)
+        self.first = first
         self.grey, self.polarity = grey, polarity
         # of two input frames: three frames of the camera, the middle one is predicted
         self.times: tuple[float, ...] = (-0.5, 0.5, 1.5)
@@ -62,22 +63,10 @@ class EventScenes(Sequence[Clip]):
             camera, start=min(centres) - 1 - _WARM_UP, stop=max(centres) + 1
         )
 
-    def __len__(self) -> int:
-        return self.length
+    def clip(self, index: int) -> Clip:
+        """Return the clip of a scene."""
+        scene = dataclasses.replace(self.first, index=index)
 
-    @overload
-    def __getitem__(self, index: int) -> Clip: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Clip]: ...
-    def __getitem__(self, index: int | slice) -> Clip | list[Clip]:
-        """Return the clip (or clips); a negative index counts from the end."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self.length))]
-        if not -self.length <= index < self.length:
-            raise IndexError(f"scene {index} of {self.length}")
-        return self._clip(dataclasses.replace(self.first, index=index % self.length))
-
-    def _clip(self, scene: SceneSpec) -> Clip:
         def frame(t: float) -> Source:
             return Grey(Rendered(scene, t)) if self.grey else Rendered(scene, t)
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal
 
 from midframe.data.flow_files import NoMotion
-from midframe.data.records import Clip, Source
+from midframe.data.records import Clip, LazyClips, Source
 from midframe.data.synthetic import SPLITS, Rendered, RenderedFlow, SceneSpec
 from midframe.errors import UserError
 
 Learns = Literal["frames", "flow"]
 
 
-class Scenes(Sequence[Clip]):
+class Scenes(LazyClips):
     """Clips made when they are asked for, so that a hundred thousand scenes cost nothing.
 
     Args:
@@ -36,25 +36,12 @@ class Scenes(Sequence[Clip]):
         flow: bool,
         learns: Learns = "frames",
     ) -> None:
-        self.first, self.length = first, count
+        super().__init__(count)
+        self.first = first
         self.context, self.factor, self.flow, self.learns = context, factor, flow, learns
 
-    def __len__(self) -> int:
-        return self.length
-
-    @overload
-    def __getitem__(self, index: int) -> Clip: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Clip]: ...
-    def __getitem__(self, index: int | slice) -> Clip | list[Clip]:
-        """Return the clip (or clips); a negative index counts from the end."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self.length))]
-        if not -self.length <= index < self.length:
-            raise IndexError(f"scene {index} of {self.length}")
-        return self._clip(index % self.length)
-
-    def _clip(self, index: int) -> Clip:
+    def clip(self, index: int) -> Clip:
+        """Return the clip of a scene."""
         scene = SceneSpec(**{**self.first.__dict__, "index": index})
         factor = 1 if self.learns == "flow" else self.factor
         start = (self.context - 1) * factor
