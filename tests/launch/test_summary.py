@@ -15,13 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from midframe.launch import summary
 from midframe.launch.runs import Run
 from midframe.launch.summary import next_commands, print_end, print_start
+from midframe.models.zoo import config_of
 
 METRICS = {"val/psnr": 30.5, "val/psnr_average": 29.25, "train/loss": 0.1}
 
 
 def config(**changes: Any) -> DictConfig:
     base = {
-        "model": {"name": "ifrnet_s"},
+        "model": config_of("ifrnet_s"),
         "data": {"name": "vimeo", "global_batch": 8},
         "trainer": {"max_steps": 100},
         "optimizer": {"lr": 1e-4},
@@ -143,8 +144,8 @@ def test_commands_keep_what_changes_the_network(monkeypatch: pytest.MonkeyPatch)
     )
     commands = [command for command, _ in next_commands(config(), Path("a b/best.ckpt"))]
     (evaluate,) = [c for c in commands if "evaluate.py" in c]
-    assert evaluate.endswith("benchmark.root=DIR model.net.size=S +model.hints.scale_factor=0.5")
-    assert "'weights=a b/best.ckpt'" in evaluate
+    # the run says its network and hints itself
+    assert evaluate.endswith("'weights=a b/best.ckpt' benchmark=middlebury benchmark.root=DIR")
     assert f"python train.py {' '.join(own)} trainer.max_steps=1000" in commands
     sample = config(data={"name": "sample"})
     monkeypatch.setattr(summary, "own_overrides", lambda: ["model=ifrnet", "data=sample"])
@@ -152,6 +153,23 @@ def test_commands_keep_what_changes_the_network(monkeypatch: pytest.MonkeyPatch)
     assert longer == (
         "python train.py model=ifrnet data=clips data.root=MY_VIDEOS trainer.max_steps=1000"
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "interpolates", "benchmark"),
+    [
+        ("event", "RECORDING.aedat4 --times 3 --weights", "events_synthetic"),
+        ("stmfnet_mini", "IN_640x360.yuv OUT.yuv --weights", "ucf101_stmfnet"),
+    ],
+)
+def test_commands_are_such_as_the_model_can_do(
+    model: str, interpolates: str, benchmark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "own_overrides", lambda: [f"model={model}"])
+    given = next_commands(config(model=config_of(model)), Path("best.ckpt"))
+    commands = [command for command, _ in given]
+    assert f"midframe interpolate {interpolates} best.ckpt" in commands
+    assert any(f"weights=best.ckpt benchmark={benchmark}" in command for command in commands)
 
 
 def test_a_profile_is_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
 from midframe.data.module import Data
+from midframe.engine.build import plain
 from midframe.engine.module import VFIModule
 from midframe.launch.check_parts import remarks
 from midframe.launch.commands import advised
 from midframe.launch.runs import Run, own_overrides
+from midframe.models import zoo
 from midframe.models.weights import BEST, LAST
 
 
@@ -111,23 +113,27 @@ def _longer(cfg: DictConfig) -> tuple[str, str]:
 
 def next_commands(cfg: DictConfig, weights: Path | None) -> list[tuple[str, str]]:
     """Commands that make sense after this run, with the reason; without weights only to train."""
-    trained = [] if weights is None else _with_weights(cfg.model.name, str(weights))
+    trained = [] if weights is None else _with_weights(cfg, str(weights))
     board = (f"tensorboard --logdir {cfg.paths.runs}", "look at curves and pictures")
     return [*trained, _longer(cfg), board]
 
 
-def _with_weights(name: str, path: str) -> list[tuple[str, str]]:
-    changed = ("model.net.", "model.hints.")
-    own = [o for o in own_overrides() if o.lstrip("+~").startswith(changed)]
-    pictures = ["A.png", "B.png", "--out", "between"]
-    benchmark = ["benchmark=middlebury", "benchmark.root=DIR"]
+def _with_weights(cfg: DictConfig, path: str) -> list[tuple[str, str]]:
+    """Return what to do with weights of a run, which know their model."""
+    model = zoo.check_config(plain(cfg.model))
+    if "events" in model.needs:
+        frames, what = ["RECORDING.aedat4", "--times", "3"], "three frames in every gap"
+        suite, why = ["benchmark=events_synthetic"], "measure it, and others beside"
+    elif model.context == 2:
+        frames, what = ["IN_640x360.yuv", "OUT.yuv"], "put frames between those of a raw video"
+        suite = ["benchmark=ucf101_stmfnet", "benchmark.root=DIR"]
+        why = "measure it on a published benchmark"
+    else:
+        frames = ["A.png", "B.png", "--out", "between"]
+        what = "put a frame between two of your own (--factor 8 for seven)"
+        suite = ["benchmark=middlebury", "benchmark.root=DIR"]
+        why = "measure it on a published benchmark"
     return [
-        (
-            advised("interpolate", *pictures, "--model", name, "--weights", path),
-            "put a frame between two of your own (--factor 8 for seven)",
-        ),
-        (
-            advised("evaluate", f"model={name}", f"weights={path}", *benchmark, *own),
-            "measure it on a published benchmark",
-        ),
+        (advised("interpolate", *frames, "--weights", path), what),
+        (advised("evaluate", f"weights={path}", *suite), why),
     ]
