@@ -110,12 +110,18 @@ def test_the_layouts_of_the_page_index_what_they_say(tmp_path: Path) -> None:
 
 
 def test_the_model_of_the_page_does_not_narrow_float64() -> None:
-    (module,) = _modules(ROOT / "docs" / "add-a-model.md")
+    module, padded = _modules(ROOT / "docs" / "add-a-model.md")
     frames = torch.rand(1, 2, 3, 16, 16, dtype=torch.float64)
     x = Inputs(frames, torch.tensor([[0.25, 0.5]], dtype=torch.float64))
     out = module.Quarter(8).double()(x)
     assert out.frame.dtype == out.flow.dtype == torch.float64
     assert out.frame.shape == (1, 2, 3, 16, 16)
+    pads = (
+        padded.Pyramid().padding(),
+        padded.Pyramid(5).padding(),
+        padded.Pyramid().padding(levels=4),
+    )
+    assert [pad.multiple for pad in pads] == [8, 32, 16]
 
 
 @pytest.mark.slow

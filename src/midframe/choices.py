@@ -16,7 +16,8 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no yaml: {' '.join(str(error).split())}") from error
+        said = " ".join(str(error).split()).replace('in "<unicode string>", ', "")
+        raise UserError(f"{path} is no yaml: {said}") from error
     if not isinstance(content, (dict, type(None))):
         raise UserError(f"{path} must hold `key: value` lines, not {content!r}")
     return dict(content or {})

@@ -6,6 +6,7 @@ import dataclasses
 
 import fakes
 import pytest
+import torch
 import yaml
 
 from midframe.benchmark.protocol import from_config
@@ -111,7 +112,7 @@ def test_three_protocols_measure_middlebury_in_three_ways():
         ({"hints": [1]}, "hints must be like"),
         ({"quantisation": "int8"}, "int8"),
         ({"reduction": "videos"}, "videos"),
-        ({"expected": {"easy": 1}}, "easy"),
+        ({"expected": {"easy": 1}}, "expected has a count of easy, .*subsets .* .it has test."),
         ({"expected": {"test": "all"}}, "expected.test=all"),
         ({"expected": 12}, "expected must be like"),
         ({"layout": None}, "layout must be like"),
@@ -124,6 +125,16 @@ def test_three_protocols_measure_middlebury_in_three_ways():
 def test_mistakes_are_named(change, named):
     with pytest.raises(UserError, match=f"^benchmark middlebury.*{named}"):
         from_config({**_node(), **change})
+
+
+def test_an_option_that_a_metric_refuses_is_told_with_the_benchmark_and_the_metric():
+    column = {"function": "ssim", "options": {"variant": "skimge"}}
+    protocol = from_config({**_node(), "metrics": {"same": column}})
+    said = r"benchmark middlebury: metric same \(ssim\): ssim has .*skimage, not 'skimge'"
+    with pytest.raises(UserError, match=said):
+        protocol.try_metrics()
+    with pytest.raises(UserError, match=said):
+        protocol.measure("same", torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
 
 
 def test_what_may_be_left_out():

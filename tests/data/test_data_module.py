@@ -190,7 +190,16 @@ def test_fingerprint_follows_the_clips(root, tmp_path):
 
 def test_describe_says_what_is_read(root):
     data = _data(root)
-    assert "7 training clips" in data.describe() and "3 of 3 validation" in data.describe()
+    assert "7 training clips of " in data.describe() and "3 of 3 validation" in data.describe()
+
+
+def test_clips_without_a_group_are_of_no_known_video(root):
+    def layout(root, split, context):
+        return [replace(clip, group="") for clip in vimeo.triplets(root, split, context)]
+
+    assert (
+        "mine: 7 training clips, 3 of 3 validation clips" in Data("mine", layout, root).describe()
+    )
 
 
 @pytest.mark.parametrize("gpu", [False, True])

@@ -271,7 +271,9 @@ def test_the_command_packs_what_its_config_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     size = ["data=synthetic", "data.layout.size=32", "data.layout.scenes=6", "data.crop=32"]
     assert run([*size, "data.layout.val_scenes=2", "out=packed"]) == 0
-    assert "8 clips in 2 shards" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "packed: the splits train and val, no others (data.split, data.val.split)\n" in said
+    assert "8 clips in 2 shards" in said
     clips = open_packed(tmp_path / "packed", "train")
     assert len(clips) == 6
     assert all(len(clip.flow) == 1 for clip in clips)

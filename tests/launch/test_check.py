@@ -14,7 +14,8 @@ from midframe.data.module import Data
 from midframe.engine.compose import compose
 from midframe.engine.enrich import Enricher
 from midframe.errors import UserError
-from midframe.launch.check import check, check_data, check_labels, reads_labels
+from midframe.launch.check import check, check_data, check_labels, main, reads_labels
+from midframe.losses import L1
 from midframe.models.average import Average
 from midframe.models.parts import given_parts, parts_of
 from midframe.models.zoo import build, create_model
@@ -296,7 +297,29 @@ def test_term_without_its_field_is_named() -> None:
         "source": "teacher",
         "term": {"_target_": "midframe.losses.Charbonnier"},
     }
-    with pytest.raises(UserError, match="charbonnier needs teacher.*~loss.terms.charbonnier"):
+    said = "charbonnier needs teacher, which model=ifrnet_s with data=synthetic does not give.*"
+    with pytest.raises(UserError, match=f"{said}drop it with '~loss.terms.charbonnier'$"):
+        check(cfg)
+
+
+def test_a_teacher_of_flow_gives_no_frames(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["model=ifrnet_s", "data=synthetic", "teacher=dis", "loss=distillation"]
+    assert main(words) == 2
+    said = "is frames of a teacher: teacher=dis gives flow; choose a teacher=NAME, any of conf/mod"
+    assert said in capsys.readouterr().err
+
+
+class Picky(L1):
+    """A term whose constructor refuses what it is given."""
+
+    def __init__(self) -> None:
+        raise UserError("edge=-1 must be positive")
+
+
+def test_what_a_term_refuses_is_told_with_its_place() -> None:
+    cfg = composed("data=synthetic", "loss=l1")
+    cfg.loss.terms.l1.term = {"_target_": f"{__name__}.Picky"}
+    with pytest.raises(UserError, match=r"^loss.terms.l1.term: edge=-1 must be positive$"):
         check(cfg)
 
 

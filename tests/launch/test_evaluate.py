@@ -177,3 +177,18 @@ def test_several_benchmarks_share_one_root_override(root, tmp_path, monkeypatch)
     record = json.loads((tmp_path / "o" / "second" / "summary.json").read_text())
     assert record["benchmark"] == "second@1" and record["images"] == 2
     assert not record["complete"]  # its count was not overridden
+
+
+def test_other_models_are_measured_beside_on_the_same_images(root, tmp_path, capsys):
+    assert _run(root, "model=average", "out=alone") == 0
+    assert _run(root, "model=dis", "beside=[average,dis]", "out=both") == 0
+    alone, both = (
+        json.loads((tmp_path / n / "summary.json").read_text()) for n in ("alone", "both")
+    )
+    assert {name: one["mean"] for name, one in both["beside"].items()} == {"average": alone["mean"]}
+    assert "| average, mean of 2 |" in (tmp_path / "both" / "summary.md").read_text()
+    assert "beside" not in alone
+    for name, message in (("ifrnet_s", "has to be trained"), ("nobody", "no model of average")):
+        assert _run(root, "model=dis", f"beside=[{name}]", "out=none") == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

@@ -13,7 +13,7 @@ import pytest
 
 from midframe.engine.compose import compose
 from midframe.errors import UserError
-from midframe.launch import check, evaluate
+from midframe.launch import check, evaluate, models
 from midframe.launch.tasks import train_main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,6 +198,110 @@ def test_a_layout_that_returns_no_clips_is_told_so(
     project("benchmark", BENCHMARK.replace("scenes}", f"{function}}}"))
     assert evaluate.main(["benchmark=mine", "model=average", "device=cpu"]) == 2
     assert f"error: data mine: {said}" in line_of(capsys)
+
+
+BROKEN = {
+    "of_no_yaml": "name: {",
+    "of_no_text": "# gr\xf6\xdfer",
+    "of_no_class": "name: of_no_class\nnet: {_target_: no_such_module.Net}",
+    "of_no_loss": "name: of_no_loss\nnet: {_target_: midframe.models.average.Average}\nloss: l11",
+}
+
+
+@pytest.fixture
+def broken(project: Write, tmp_path: Path) -> Write:
+    """A project with models that are broken, each in another way, and a benchmark of scenes."""
+    project("benchmark", BENCHMARK)
+    (tmp_path / "conf" / "model").mkdir()
+    for name, text in BROKEN.items():
+        (tmp_path / "conf" / "model" / f"{name}.yaml").write_text(text, encoding="latin-1")
+    return project
+
+
+def test_what_is_broken_of_other_models_stops_nobody(
+    broken: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check.main(["model=ifrnet_s", "data=synthetic", "teacher=average"]) == 2
+    assert "no loss term looks at the frames of teacher=average" in line_of(capsys)
+    assert check.main(["model=ifrnet_s", "data=synthetic"]) == 0
+    assert check.main(["model=ifrnet_s", "data=flyingchairs"]) == 2
+    assert "use it with model=liteflownet or model=pwcnet or" in line_of(capsys)
+    for name in ("average", "of_no_loss"):  # measuring asks for no loss
+        words = [f"model={name}", "benchmark=mine", "device=cpu", "limit=1", "out=result"]
+        assert evaluate.main(words) == 0
+    capsys.readouterr()
+    models.show([])
+    shown = capsys.readouterr()
+    assert "ifrnet_s" in shown.out and "of_no_loss" in shown.out
+    told = [line.partition("/conf/model/")[2] or line for line in shown.err.splitlines()]
+    assert [line.split()[0].partition(".")[0] for line in told] == [
+        "left",
+        "of_no_text",
+        "of_no_yaml",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model=of_no_yaml"], "conf/model/of_no_yaml.yaml is no yaml: while parsing"),
+        (["model=of_no_text"], "conf/model/of_no_text.yaml is no yaml: 'utf-8' codec"),
+        (["model=of_no_class"], "model of_no_class: net._target_ no_such_module.Net not found"),
+        (
+            ["model=of_no_loss"],
+            "conf/model/of_no_loss.yaml names loss: l11, not in conf/loss; did you mean l1",
+        ),
+        (["teacher=of_no_yaml", "loss=distillation"], "conf/model/of_no_yaml.yaml is no yaml"),
+        (["teacher=of_no_class", "loss=distillation"], "net._target_ no_such_module.Net not found"),
+    ],
+)
+def test_who_chooses_a_broken_model_is_told(
+    broken: Write, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    others = [] if "model" in words[0] else ["model=ifrnet_s"]
+    assert check.main([*words, *others, "data=synthetic"]) == 2
+    assert said in line_of(capsys)
+
+
+def test_compose_names_the_file_of_a_broken_model(broken: Write) -> None:
+    for name in ("of_no_yaml", "of_no_text"):
+        with pytest.raises(UserError, match=f"conf/model/{name}.yaml is no yaml"):
+            compose([f"model={name}"])
+
+
+def test_weights_are_given_to_a_model_whose_file_says_nothing_of_them(
+    project: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project("model", MODEL.replace("average.Average", "ifrnet.IFRNet"))
+    for command in (check.main, evaluate.main):
+        assert command(["model=mine", "model.weights=no/such.pth"]) == 2
+        assert "there is no weights file no/such.pth" in line_of(capsys)
+
+
+def test_an_option_that_the_base_would_bring_names_the_missing_line(
+    project: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project("data", DATA.replace("defaults: [_base, _self_]\n", ""))
+    assert check.main(["data=mine", "model=ifrnet_s", "data.workers=0"]) == 2
+    assert "mine.yaml must begin with `defaults: [_base, _self_]`" in line_of(capsys)
+    with pytest.raises(UserError, match="must begin with `defaults"):
+        compose(["data=mine", "data.workers=0"])
+
+
+def test_a_benchmark_reads_no_pack_and_no_option_that_its_metric_refuses(
+    project: Write, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["benchmark=mine", "model=average", "device=cpu"]
+    project("benchmark", BENCHMARK)
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / "pack.json").write_text("{}")
+    assert evaluate.main([*words, "benchmark.root=packed"]) == 2
+    said = "is a pack (midframe pack); benchmarks read the original folder"
+    assert line_of(capsys) == f"error: benchmark.root=packed {said}"
+    column = "{function: ssim, options: {variant: skimge}}"
+    project("benchmark", BENCHMARK.replace("{function: psnr}", column))
+    assert evaluate.main(words) == 2
+    assert line_of(capsys).startswith("error: benchmark mine: metric psnr (ssim): ssim has gauss")
 
 
 @pytest.mark.parametrize(

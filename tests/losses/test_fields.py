@@ -87,6 +87,29 @@ def test_what_is_of_the_right_form_passes():
     assert WeightedSum({"a": (1.0, L1())})(pred, batch, Cascade()).total.isfinite()
 
 
+@pytest.mark.parametrize("field", ["flows_coarse", "frames_coarse", "features"])
+@pytest.mark.parametrize(
+    ("wrap", "got"),
+    [
+        (lambda x: [x], "a list"),
+        (lambda x: x, "a Tensor"),
+        (lambda x: (x, [x]), "a tuple with a list in it"),
+    ],
+)
+def test_levels_are_a_tuple_of_tensors(field, wrap, got):
+    level = torch.rand(2, 1, 2, 2, 8, 12) if field == "flows_coarse" else torch.rand(2, 1, 3, 8, 12)
+    message = said(*example(**{field: wrap(level)}))
+    wanted = "give a tuple of tensors, finest first"
+    assert message == f"Cascade predicts {field} as {got}; {wanted}"
+
+
+@pytest.mark.parametrize("field", ["frame", "flow", "mask"])
+def test_all_else_is_a_tensor(field):
+    pred, batch = example(flow_kind="backward")
+    setattr(pred, field, [torch.rand(2, 1, 3, 16, 24)])
+    assert said(pred, batch) == f"Cascade predicts {field} as a list; give a tensor"
+
+
 @pytest.mark.parametrize("kind", [None, "both"])
 def test_flow_without_its_kind_is_refused_whatever_the_terms(kind):
     pred, batch = example(flow=torch.zeros(2, 1, 2, 2, 16, 24), flow_kind=kind)

@@ -95,6 +95,17 @@ def test_bad_entries_are_named(entry, message):
         WeightedSum({"mine": entry})
 
 
+class Bare(L1):
+    def __init__(self):
+        self.edge = 1
+
+
+def test_a_term_that_forgets_super_is_told_so():
+    said = r"^loss.terms.mine.term: Bare.__init__ must begin with super\(\).__init__\(\)$"
+    with pytest.raises(UserError, match=said):
+        WeightedSum({"mine": (1.0, Bare())})
+
+
 def test_missing_fields_are_named():
     pred, batch = example()
     with pytest.raises(UserError, match=r"shape needs pred\.features, which Linear.*~loss\.terms"):

@@ -131,7 +131,9 @@ def test_code_inside_a_file_is_not_executed(state, tmp_path, writer):
     assert not victim.exists()
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "text", "truncated", "flipped", "folder"])
+@pytest.mark.parametrize(
+    "damage", ["missing", "empty", "text", "truncated", "flipped", "folder", "table"]
+)
 def test_unreadable_files_are_named(state, tmp_path, damage):
     path = tmp_path / "weights.pth"
     torch.save(state, path)
@@ -143,12 +145,18 @@ def test_unreadable_files_are_named(state, tmp_path, damage):
     elif damage == "flipped":
         path.write_bytes(bytes(255 - b for b in content[:400]) + content[400:-2000])
     else:
-        broken = {"empty": b"", "text": b"<html>not found</html>", "truncated": content[:5000]}
+        broken = {
+            "table": b"a,b\n1,2\n",
+            "empty": b"",
+            "text": b"<html>not found</html>",
+            "truncated": content[:5000],
+        }
         path.write_bytes(broken[damage])
     with pytest.raises(UserError) as caught:
         create_model("ifrnet_s", weights=path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert damage != "table" or "it is no file of PyTorch's; give a file" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,8 @@ class _Odd(Interpolator):
     ("name", "value", "said"),
     [
         ("provides", "flow", r"_Odd\.provides = 'flow' must be a frozenset of names"),
+        ("provides", {"flows"}, r"_Odd\.provides has flows; did you mean flow or flows_coarse\?"),
+        ("needs", {"event"}, r"_Odd\.needs has event; did you mean events"),
         ("pad", 8, r"_Odd\.pad = 8 must be a Pad"),
         ("times", "all", r"_Odd\.times = 'all' must be 'any' or 'half'"),
         ("context", 3, r"_Odd\.context = 3 must be 1"),
@@ -254,3 +256,20 @@ def test_a_class_that_says_nonsense_is_told_before_it_is_built(monkeypatch, name
     monkeypatch.setattr(_Odd, name, value)
     with pytest.raises(UserError, match=f"model odd: .*{said}"):
         zoo.check_config(config)
+
+
+class _Bare(Interpolator):
+    """A model that forgets to begin as every module does."""
+
+    def __init__(self, layer=False):
+        self.net = torch.nn.Conv2d(3, 3, 1) if layer else None
+
+
+@pytest.mark.parametrize("layer", [True, False])
+def test_a_constructor_that_forgets_super_is_told_so(layer):
+    config = {"name": "bare", "net": {"_target_": f"{__name__}._Bare", "layer": layer}}
+    for build in (zoo.build, zoo.build_empty):
+        with pytest.raises(UserError) as caught:
+            build(config)
+        said = "model bare: _Bare.__init__ must begin with super().__init__()"
+        assert str(caught.value) == said

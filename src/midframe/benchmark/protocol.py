@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
 import midframe.metrics
@@ -119,6 +120,8 @@ class Protocol:
             "sequences" every mean, that of a subset as well, is one over the means of sequences:
             the groups of the layout's clips.
         published: rows of papers by this protocol.
+        beside: models that are measured on the same images and shown beside, unless a command says
+            others: names of conf/model that need no training.
         note: what else there is to know.
     """
 
@@ -136,6 +139,7 @@ class Protocol:
     quantisation: Quantisation = "none"
     reduction: Reduction = "images"
     published: tuple[Published, ...] = ()
+    beside: tuple[str, ...] = ()
     note: str = ""
     layout_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -144,7 +148,12 @@ class Protocol:
             raise UserError(self._at("no subset or no metric"))
         unknown = [s for s in self.expected if s not in self.subsets]
         if unknown:
-            raise UserError(self._at(f"subset {unknown[0]} has a count only"))
+            raise UserError(
+                self._at(
+                    f"expected has a count of {unknown[0]}, which subsets does not name (it has "
+                    f"{', '.join(self.subsets)})"
+                )
+            )
         if not self.times or not all(0 <= t <= 1 for t in self.times):
             raise UserError(self._at(f"times={list(self.times)} must lie in [0, 1]"))
         try:
@@ -173,7 +182,7 @@ class Protocol:
     def digest(self) -> str:
         """Return 12 hex digits that change with everything that may move a number."""
         content = self.describe()
-        for key in ("published", "note"):
+        for key in ("published", "beside", "note"):
             del content[key]
         # How a lack is taken moves no number; without other options the digest is what it always
         # was, so results and interrupted runs of older protocols keep theirs.
@@ -199,6 +208,33 @@ class Protocol:
             raise UserError(f"{where} is no function layout(root, split, context)")
         check_options(function, self.layout_options, where, given=LAYOUT_ARGUMENTS)
         return functools.partial(function, **self.layout_options)
+
+    def measure(self, name: str, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the values (N,) of a metric for images (N, 3, H, W).
+
+        Raises:
+            UserError: naming the metric, if it refuses an option or returns anything else.
+        """
+        metric = self.metrics[name]
+        try:
+            values = metric.find()(pred, target, **metric.options)
+        except ValueError as error:
+            what = f"benchmark {self.name}: metric {name} ({metric.function})"
+            raise UserError(f"{what}: {error}") from error
+        if not isinstance(values, Tensor) or values.shape != (len(pred),):
+            shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise UserError(
+                f"benchmark {self.name}: metric {metric.function} returned {shape} for "
+                f"{len(pred)} images; it must return one value per image, ({len(pred)},)"
+            )
+        return values
+
+    def try_metrics(self) -> None:
+        """Raise `UserError` for options that a metric of the package refuses."""
+        picture = torch.zeros(1, 3, 16, 16)
+        for name, metric in self.metrics.items():
+            if "." not in metric.function:  # one's own may be slow
+                self.measure(name, picture, picture)
 
     @property
     def gives(self) -> frozenset[str]:
@@ -246,6 +282,7 @@ def from_config(node: Mapping[str, Any], name: str | None = None) -> Protocol:
         pad=_pad(node.get("pad"), f"{where}.pad"),
         family=node.get("family") or "",
         hints=_mapping(node.get("hints"), f"{where}.hints", "{scale_factor: 0.5}"),
+        beside=tuple(map(str, _items(node.get("beside", ()), f"{where}.beside", "[average]"))),
         note=node.get("note") or "",
     )
     return _make(Protocol, node, where)  # type: ignore[no-any-return]

@@ -56,6 +56,7 @@ def summary(outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, Any]:
         },
         **_sequences(outcome),
         **_times(outcome),
+        **_beside(outcome),
         "seconds_per_image": _finite({"median": outcome.median_seconds()})["median"],
         "reused_images": outcome.reused,
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -76,6 +77,13 @@ def _times(outcome: Outcome) -> dict[str, Any]:
     parts = outcome.at_times().items()
     found = {t: {"images": len(one.rows), "mean": _finite(one.means())} for t, one in parts}
     return {"times": found} if found else {}
+
+
+def _beside(outcome: Outcome) -> dict[str, Any]:
+    """Return the means of the models beside, where there are some."""
+    parts = outcome.beside.items()
+    found = {name: {"mean": _finite(one.means()), **_times(one)} for name, one in parts}
+    return {"beside": found} if found else {}
 
 
 def to_csv(outcome: Outcome) -> str:
@@ -100,7 +108,10 @@ def to_markdown(outcome: Outcome, facts: Mapping[str, Any]) -> str:
     if not outcome.complete:
         lines += ["**Incomplete:** " + "; ".join(outcome.problems), ""]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    rows = _result_rows(outcome, str(model)) + _published_rows(protocol, None)
+    rows = _result_rows(outcome, str(model))
+    for name, one in outcome.beside.items():
+        rows += _result_rows(one, name)
+    rows += _published_rows(protocol, None)
     lines += ["| " + " | ".join(cells) + " |" for cells in rows]
     lines += ["", *(f"Source of published rows: {s}." for s in _sources(protocol)), ""]
     lines += [f"- {key}: {_brief(value)}" for key, value in facts.items()]
@@ -124,6 +135,10 @@ def show(outcome: Outcome, facts: Mapping[str, Any], console: Console | None = N
         table.add_section()
     for cells in _result_rows(outcome, model):
         table.add_row(*cells, style="bold")
+    for name, one in outcome.beside.items():
+        table.add_section()
+        for cells in _result_rows(one, name):
+            table.add_row(*cells)
     published = _published_rows(protocol, facts.get("model_config", {}).get("name"))
     if published:
         table.add_section()

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from midframe.benchmark.journal import Journal, Row
 from midframe.benchmark.protocol import Protocol
 from midframe.data.dataset import ClipDataset, UnreadableClip, collate
 from midframe.data.io import write_image
 from midframe.data.records import Clip, PartialClips, check_clips
+from midframe.data.shards import is_packed
 from midframe.errors import UserError
 from midframe.metrics import PerImage
 from midframe.models.base import Interpolator, Pad
@@ -41,6 +41,7 @@ class Outcome:
         reused: how many rows come from an earlier, interrupted run.
         sizes: how many of the measured images have each size (height, width).
         groups: by the key of each row, the video or shot that it is of.
+        beside: what other models made of the same images, by their names.
     """
 
     protocol: Protocol
@@ -49,6 +50,7 @@ class Outcome:
     reused: int = 0
     sizes: Counter[Size] = field(default_factory=Counter)
     groups: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, Outcome] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -222,10 +224,19 @@ def run(
     return outcome
 
 
+def check_folder(root: Path | None) -> None:
+    """Raise `UserError` where the folder of a benchmark's data is a pack."""
+    if root is not None and is_packed(root):
+        raise UserError(
+            f"benchmark.root={root} is a pack (midframe pack); benchmarks read the original folder"
+        )
+
+
 def _clips(protocol: Protocol, root: Path | None, subset: str) -> PartialClips:
     """Return what the layout yields, looked over, and how much of its list is missing."""
     if root is not None and root.exists() and not root.is_dir():
         raise UserError(f"benchmark.root={root} is no folder")
+    check_folder(root)
     layout = protocol.find_layout()
     try:
         found = layout(root, subset, protocol.context)
@@ -301,7 +312,8 @@ def _measure(
     if protocol.quantisation == "uint8":
         frames = frames.clamp(0, 1).mul(255).round().div(255)
     assert batch.target is not None
-    columns = _columns(protocol, frames, batch.target[0])
+    target = batch.target[0]
+    columns = {m: protocol.measure(m, frames, target).tolist() for m in protocol.metrics}
     ids = _keys(protocol, batch.ids[0], batch.inputs.t[0].tolist())
     for name, frame in zip(ids, frames):
         if images is not None:
@@ -310,20 +322,6 @@ def _measure(
         Row(name, subset, {m: v[i] for m, v in columns.items()}, seconds)
         for i, name in enumerate(ids)
     ]
-
-
-def _columns(protocol: Protocol, frames: Tensor, target: Tensor) -> dict[str, list[float]]:
-    columns = {}
-    for name, metric in protocol.metrics.items():
-        values = metric.find()(frames, target, **metric.options)
-        if not isinstance(values, Tensor) or values.shape != (len(frames),):
-            shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise UserError(
-                f"benchmark {protocol.name}: metric {metric.function} returned {shape} for "
-                f"{len(frames)} images; it must return one value per image, ({len(frames)},)"
-            )
-        columns[name] = values.tolist()
-    return columns
 
 
 def _image(images: Path, subset: str, name: str) -> Path:

@@ -273,9 +273,10 @@ class Data:
     def describe(self) -> str:
         """Return one line about what is read."""
         train, val = self._both
+        groups = f" of {len(self._groups[0])} shots or videos" * self._grouped
         four = f" ({2 * self.val_context} in validation)" * (self.val_context != self.context)
         return (
-            f"{self.name}: {len(train)} training clips of {len(self._groups[0])} shots or videos, "
+            f"{self.name}: {len(train)} training clips{groups}, "
             f"{min(len(val), self.val.limit or len(val))} of {len(val)} validation clips; "
             f"{2 * self.context} input frames{four}, times {self.times}, crop {self.crop}, "
             f"global batch {self.global_batch}, {worker_count(self.workers)} workers, "

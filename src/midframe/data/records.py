@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol, overload
@@ -190,6 +190,9 @@ def _problem(clip: Clip, context: int) -> str:
     """Return what is wrong with a clip, "" where nothing is."""
     if any(part in ("", ".", "..") for part in clip.id.split("/")):
         return "the id is no path, and labels are kept by it; give one like street/0001"
+    strange = [f"{name} holds {_kind(x)}" for name, x in _pictures(clip) if not _is_source(x)]
+    if strange:
+        return f"{strange[0]} and no Source; give midframe.data.io.ImageFile(path), for example"
     inputs, count = clip.inputs, len(clip.frames)
     if len(inputs) != 2 * context:
         return (
@@ -212,6 +215,17 @@ def _problem(clip: Clip, context: int) -> str:
             f"{start} and {end}"
         )
     return _problem_of_events(clip)
+
+
+def _pictures(clip: Clip) -> Iterator[tuple[str, object]]:
+    """Yield all that must be sources, with the attribute that holds it."""
+    yield from (("frames", frame) for frame in clip.frames)
+    yield from (("flow", flow) for pair in clip.flow.values() for flow in pair)
+    yield from (("events", counts) for counts in clip.events.values())
+
+
+def _is_source(value: object) -> bool:
+    return hasattr(value, "read") and hasattr(value, "size")
 
 
 def _problem_of_events(clip: Clip) -> str:

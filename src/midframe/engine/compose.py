@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import hydra
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from midframe.choices import read_choice, read_file
 from midframe.errors import UserError
-from midframe.paths import config_dir, config_files, projects
+from midframe.paths import config_dir, config_dirs, config_files, projects
 
 USUAL_LOSS = "charbonnier"  # of a model whose yaml names none
 FRAMES = "model"  # the choice of conf/teacher that is any model by name
@@ -64,7 +65,8 @@ def register() -> None:
     Makes ``${context_of:...}`` and ``${learns_of:...}`` available, looks for choices in projects of
     one's own as well, and gives every model without a file in conf/loss the loss that its yaml
     names (``loss: ifrnet``; else `USUAL_LOSS`), so that ``loss: ${model}`` finds one. Every model
-    without a file in conf/teacher is a teacher of frames: ``teacher=ifrnet_l``.
+    without a file in conf/teacher is a teacher of frames: ``teacher=ifrnet_l``. What is wrong with
+    a model's file is told to who chooses it, since others need not care.
     """
     OmegaConf.register_new_resolver("context_of", context_of, replace=True)
     OmegaConf.register_new_resolver("context_of_teacher", context_of_teacher, replace=True)
@@ -74,6 +76,7 @@ def register() -> None:
     for name, loss in losses_of_models().items():
         if name not in losses:
             _add_choice("loss", name, {"defaults": [loss, "_self_"]})
+    for name in config_files("model"):
         if name not in teachers:
             _add_choice("teacher", name, {"defaults": [FRAMES, "_self_"], "name": name})
 
@@ -83,20 +86,15 @@ def _add_choice(group: str, name: str, node: dict[str, Any]) -> None:
 
 
 def losses_of_models() -> dict[str, str]:
-    """Return by model which choice of conf/loss it is trained with.
+    """Return by model which choice of conf/loss its file names, whether there is one or not.
 
-    Raises:
-        UserError: for a model's file that is no YAML, or a loss that is not there.
+    Models whose file is no YAML are left out.
     """
     losses, found = config_files("loss"), {}
     for name, path in config_files("model").items():
         default = name if name in losses else USUAL_LOSS
-        found[name] = read_file(path).get("loss", default)
-        if found[name] not in losses:
-            raise UserError(
-                f"{path} names loss: {found[name]}, which is not in conf/loss; there are "
-                f"{', '.join(losses)}"
-            )
+        with suppress(UserError):
+            found[name] = str(read_file(path).get("loss") or default)
     return found
 
 
@@ -117,13 +115,29 @@ def compose(overrides: Sequence[str] = (), config: str = "train") -> DictConfig:
     except HydraException as error:
         from midframe.engine import misnamed  # which imports much, and is seldom needed
 
+        check_choices({}, overrides)  # what a file lacks is behind options that there are not
         if line := misnamed.explained(error):
             raise UserError(line) from error
         raise
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise unreadable(error) from error
     check_choices(cfg.hydra.runtime.choices, overrides)
     with open_dict(cfg):
         del cfg.hydra
     return cfg
+
+
+def unreadable(error: yaml.YAMLError | UnicodeDecodeError) -> UserError:
+    """Return in one line which config file Hydra could not read, and why."""
+    where = getattr(error, "problem_mark", None)
+    for folder in config_dirs():
+        for path in sorted(folder.glob("*/*.yaml")):
+            if where is None or str(path) == where.name:
+                try:
+                    read_file(path)
+                except UserError as said:
+                    return said
+    return UserError(f"configuration: {' '.join(str(error).split())}")
 
 
 def check_choices(choices: Mapping[str, Any], overrides: Iterable[str]) -> None:
@@ -149,7 +163,9 @@ def _chosen(choices: Mapping[str, Any], overrides: Iterable[str]) -> Iterator[tu
         yield group, str(choices.get(group))
     for word in overrides:
         group, _, value = word.partition("=")
-        if group == "benchmark":
+        if group in ("model", "data"):
+            yield group, value
+        elif group == "benchmark":
             names = yaml.safe_load(value)
             for name in names if isinstance(names, list) else [names]:
                 yield group, str(name)

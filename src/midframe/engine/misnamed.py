@@ -59,6 +59,9 @@ def _choice(error: MissingConfigException) -> str:
     file = re.match(r"In '([^']+)/([^/']+)'", str(error))  # of a group: not the primary config
     path = config_files(file[1]).get(file[2]) if file else None
     where = f"{path}: " if path else ""
+    of_model = config_files("model").get(file[2]) if file and file[1] == "loss" else None
+    if of_model and not path:  # whose file names its loss: see `compose.register`
+        return f"{of_model} names loss: {name}, not in conf/loss; {known_names(name, files)}"
     return f"{where}there is no {group}={name}; {known_names(name, files, models)}{more}"
 
 

@@ -89,7 +89,7 @@ def check_labels(cfg: DictConfig, data: Data) -> None:
             raise UserError(
                 f"the loss term {name} needs flow labels, which no training clip of data="
                 f"{cfg.data.name} has; give them with data.labels=DIR (midframe labels makes "
-                f"some) or teacher=dis, or drop it with ~loss.terms.{name}"
+                f"some) or teacher=dis, or drop it with '~loss.terms.{name}'"
             )
 
 
@@ -144,10 +144,13 @@ def _faults(cfg: DictConfig, node: Any, where: str) -> Iterator[str]:
 def _built(cfg: DictConfig) -> Iterator[str]:
     """Build what costs little and says itself what is wrong with its values."""
     for name, part in _terms(cfg).items():
-        yield from _refusal(partial(_look_for_files, name, part.term), f"loss.terms.{name}.term")
-        for node in (part.get("weight"), part.term):
+        where = f"loss.terms.{name}"
+        yield from _refusal(partial(_look_for_files, name, part.term), f"{where}.term")
+        for key in ("weight", "term"):
+            node = part.get(key)
             if OmegaConf.is_dict(node) and not _reads_weights(node):
-                yield from _refusal(partial(instantiate, node), node._target_)
+                for said in _refusal(partial(instantiate, node), f"{where}.{key}"):
+                    yield said if said.startswith(where) else f"{where}.{key}: {said}"
     for number, node in enumerate(cfg.teacher.get("enrich") or []):
         yield from _refusal(partial(instantiate, node), f"teacher.enrich[{number}]")
     if FIELD in zoo.check_config(plain(cfg.model)).needs:
@@ -268,11 +271,14 @@ def _loss(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
     for name, need in needs.items():
         lacking = sorted(need - provided)
         if lacking:
-            wanted = "choose a teacher=NAME, any of conf/model, or " * ("teacher" in lacking)
-            yield (
-                f"the loss term {name} needs {', '.join(lacking)}, which model={cfg.model.name} "
-                f"with data={cfg.data.name} does not give; {wanted}drop it with ~loss.terms.{name}"
-            )
+            lacks = f"the loss term {name} needs {', '.join(lacking)}, which"
+            drop = f"drop it with '~loss.terms.{name}'"
+            if "teacher" not in lacking:
+                giver = f"model={cfg.model.name} with data={cfg.data.name} does"
+                yield f"{lacks} {giver} not give; {drop}"
+            else:
+                giver = check_teaching.what_gives_no_frames(cfg)
+                yield f"{lacks} {giver}; choose a teacher=NAME, any of conf/model, or {drop}"
     yield from check_teaching.find_problems(cfg, model, needs)
 
 

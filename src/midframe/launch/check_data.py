@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import yaml
 from omegaconf import DictConfig
 
+from midframe.choices import read_file
 from midframe.data.layouts.folders import refused_context
 from midframe.data.shards import is_packed
+from midframe.errors import UserError
 from midframe.launch.commands import advised
 from midframe.models import zoo
 from midframe.models.base import Interpolator
@@ -65,15 +66,14 @@ def _clips_of_data(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
 
 def _data_with_events() -> list[str]:
     """Return the choices of data whose file names events among what they give."""
-    files = config_files("data").items()
-    return [f"data={name}" for name, file in files if "gives: [events" in file.read_text()]
+    return [f"data={name}" for name in _data_whose_layout("gives")]
 
 
 def _what_is_learnt(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
     """A flow network learns from flow at the frames' own times, all others from frames between."""
     offered = cfg.data.layout.get("learns", "frames")
     if model.learns == "flow" and offered != "flow":
-        choices = " or ".join(f"data={name}" for name in _data_with_flow())
+        choices = " or ".join(f"data={name}" for name in _data_whose_layout("learns"))
         yield (
             f"model={cfg.model.name} is a flow network and learns from flow between its two "
             f"frames, which data={cfg.data.name} does not give; use {choices}"
@@ -88,9 +88,9 @@ def _what_is_learnt(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
         )
 
 
-def _data_with_flow() -> Iterator[str]:
-    """Choices of conf/data whose layout gives flow to whoever learns from it."""
+def _data_whose_layout(option: str) -> Iterator[str]:
+    """Choices of conf/data whose layout has an option: ``learns`` flow, or ``gives`` events."""
     for name, path in config_files("data").items():
-        with suppress(yaml.YAMLError, AttributeError):  # a broken file is told to who chooses it
-            if "learns" in yaml.safe_load(path.read_text(encoding="utf-8"))["layout"]:
+        with suppress(UserError):  # a broken file is told to who chooses it
+            if option in (read_file(path).get("layout") or ()):
                 yield name

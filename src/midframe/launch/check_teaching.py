@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from midframe.data.module import Data
@@ -47,6 +48,16 @@ def teacher_of(cfg: DictConfig) -> type[Interpolator] | None:
         if find_target(node._target_, "teacher.enrich") is TeacherFrames and "name" in cfg.teacher:
             return zoo.check_config(teacher_config(cfg.teacher.name, cfg.teacher.weights))
     return None
+
+
+def what_gives_no_frames(cfg: DictConfig) -> str:
+    """Return who could give a teacher's frames and does not, for messages."""
+    adds = [find_target(x._target_, "teacher.enrich") for x in cfg.teacher.get("enrich") or []]
+    if any("flow" in getattr(enricher, "adds", ()) for enricher in adds):
+        chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+        who = f"teacher={chosen['teacher']}" if "teacher" in chosen else "the teacher"
+        return f"is frames of a teacher: {who} gives flow"
+    return f"model={cfg.model.name} with data={cfg.data.name} does not give"
 
 
 def check_times(cfg: DictConfig, data: Data) -> None:

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from midframe.engine.compose import check_choices, register
+from midframe.engine.compose import check_choices, register, unreadable
 from midframe.errors import UserError
 from midframe.launch import guard
 from midframe.launch.guard import USER_ERROR
@@ -65,6 +65,11 @@ def run(
             hydra.main(version_base="1.3", config_path=where, config_name=config_name)(job)()
         except _Past as past:
             error = past.error
+        except HydraException:
+            check_choices({}, sys.argv[1:])  # what a file lacks is behind much that Hydra says
+            raise
+        except (yaml.YAMLError, UnicodeDecodeError) as unread:
+            error = unreadable(unread)
         else:
             return
         raise error  # here, so that a traceback does not tell of `_Past`

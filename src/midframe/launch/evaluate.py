@@ -14,7 +14,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.errors import UserError
-from midframe.launch import entry, guard
+from midframe.launch import beside, entry, guard
 
 if TYPE_CHECKING:
     from midframe.benchmark.protocol import Protocol
@@ -57,9 +57,12 @@ def evaluate(cfg: DictConfig) -> None:
     facts = gather_facts(cfg, next(iter(predictors.values())).device)
     if isinstance(model, Tiled):
         facts["blocks"] = model.settings
+    asked = {n: p.beside if cfg.beside is None else cfg.beside for n, p in parts.items()}
+    own = cfg.model.name
+    others = {n: beside.load([o for o in names if o != own], device) for n, names in asked.items()}
     for name, predictor in predictors.items():
         out = _folder(cfg, name, parts[name], facts, single=len(parts) == 1)
-        _run_one(cfg, predictor, roots[name], out, facts)
+        _run_one(cfg, predictor, roots[name], out, facts, others[name])
 
 
 def suites(cfg: DictConfig) -> tuple[dict[str, Protocol], dict[str, Path | None]]:
@@ -72,6 +75,7 @@ def suites(cfg: DictConfig) -> tuple[dict[str, Protocol], dict[str, Path | None]
         UserError: if none is chosen, or naming what is wrong with one.
     """
     from midframe.benchmark import protocol as protocols
+    from midframe.benchmark import runner
 
     node = _plain(cfg.benchmark)
     nodes = node.get("suites") or {}
@@ -86,13 +90,20 @@ def suites(cfg: DictConfig) -> tuple[dict[str, Protocol], dict[str, Path | None]
             raise UserError(f"benchmark {name} {what}; its file holds root: and protocol: {{...}}")
         parts[name] = protocols.from_config(suite["protocol"], name)
         parts[name].find_layout()  # what is wrong with it shows before the weights are read
+        parts[name].try_metrics()
         root = node.get("root") or suite.get("root")
         roots[name] = Path(root).expanduser() if root else None
+        runner.check_folder(roots[name])
     return parts, roots
 
 
 def _run_one(
-    cfg: DictConfig, predictor: Predictor, root: Path | None, out: Path, facts: dict[str, Any]
+    cfg: DictConfig,
+    predictor: Predictor,
+    root: Path | None,
+    out: Path,
+    facts: dict[str, Any],
+    others: beside.Named,
 ) -> None:
     from midframe.benchmark import report, runner
     from midframe.benchmark.journal import Journal
@@ -113,6 +124,7 @@ def _run_one(
         )
         facts["calls"] = predictor.calls(outcome.sizes)
         if outcome.rows:
+            outcome.beside = beside.measure(others, protocol, root, cfg.limit)
             report.write(out, outcome, facts)
             finished = True
     finally:

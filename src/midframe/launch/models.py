@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,27 @@ def show(args: Sequence[str]) -> None:
         value = getattr(options, key)
         if value is not None and value < 1:
             raise UserError(f"--{key} {value}: at least 1")
-    names = list(dict.fromkeys(options.names)) or zoo.list_models()
+    names = list(dict.fromkeys(options.names))
     for name in names:
         zoo.describe(name)  # an unknown one is told before anything is done
+    names = names or _sound_models()
     if options.measure:
         _measure(names, options)
     else:
         _list(names)
+
+
+def _sound_models() -> list[str]:
+    """Return the names of all models that can be described, and tell of those that cannot."""
+    names = []
+    for name in zoo.list_models():
+        try:
+            zoo.describe(name)
+        except UserError as error:
+            print(f"left out: {error}", file=sys.stderr)
+        else:
+            names.append(name)
+    return names
 
 
 def _list(names: Sequence[str]) -> None:

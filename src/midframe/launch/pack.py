@@ -38,7 +38,8 @@ def pack(cfg: DictConfig) -> None:
             advance=progress.advance,
         )
     print(
-        f"{out}: {done.clips} clips in {done.shards} shards ({done.shards - done.written} were "
+        f"{out}: the splits {' and '.join(clips)}, no others (data.split, data.val.split)\n"
+        f"{done.clips} clips in {done.shards} shards ({done.shards - done.written} were "
         f"there already), {done.skipped} clips left out\n"
         f"use it:  {advised('train', f'data={data.name}', f'data.root={out}')}"
     )

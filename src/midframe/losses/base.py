@@ -240,6 +240,9 @@ def _split(name: str, entry: Any) -> tuple[Schedule, Term]:
             f"loss.terms.{name}.term is {type(term).__name__}, no loss term; "
             "give a _target_ such as midframe.losses.Charbonnier"
         )
+    if "_modules" not in vars(term):
+        own = f"{type(term).__name__}.__init__"
+        raise UserError(f"loss.terms.{name}.term: {own} must begin with super().__init__()")
     check_needs(f"loss.terms.{name}.term ({type(term).__name__})", term.needs)
     if isinstance(weight, (int, float)) and math.isfinite(weight):
         return Constant(float(weight)), term

@@ -27,6 +27,7 @@ FORMS: dict[str, tuple[int | None, ...]] = {
     "flows_coarse": (2, 2, None, None),
     "frames_coarse": (3, None, None),
 }
+LEVELS = ("frames_coarse", "flows_coarse", "features")
 OF_THE_FRAMES_SIZE = ("flow", "mask", "residual")
 
 
@@ -60,7 +61,7 @@ def check_given(
             giver = type(model).__name__ if place == "pred" else "the batch"
             raise UserError(
                 f"the loss term {name} needs {need}, which {giver} does not give; "
-                f"drop it with ~loss.terms.{name}"
+                f"drop it with '~loss.terms.{name}'"
             )
 
 
@@ -77,17 +78,23 @@ def check_prediction(pred: Prediction, batch: Batch, model: nn.Module) -> None:
     wanted = batch.inputs.t.shape + (3, *batch.inputs.frames.shape[-2:])
     if batch.target is not None:
         wanted = batch.target.shape
+    if not isinstance(pred.frame, Tensor):
+        raise UserError(f"{who} predicts frame as a {_kind(pred.frame)}; give a tensor")
     if pred.frame.shape != wanted:
         raise UserError(
             f"{who} predicts a frame of shape {_sizes(pred.frame)}, wanted is {tuple(wanted)}: "
             "(B, T, 3, H, W)"
         )
+    for name in LEVELS:
+        _check_levels(who, name, getattr(pred, name))
     for name, rest in FORMS.items():
         if name in OF_THE_FRAMES_SIZE:
             rest = (*rest[:-2], *wanted[-2:])
         form = (*wanted[:2], *rest)
         value = getattr(pred, name)
         for part in value if isinstance(value, tuple) else () if value is None else (value,):
+            if not isinstance(part, Tensor):
+                raise UserError(f"{who} predicts {name} as a {_kind(part)}; give a tensor")
             if not _fits(part, form):
                 shown = str(form).replace("None", "any")
                 raise UserError(f"{who} predicts {name} of shape {_sizes(part)}, wanted is {shown}")
@@ -95,6 +102,18 @@ def check_prediction(pred: Prediction, batch: Batch, model: nn.Module) -> None:
         known = " or ".join(f'"{kind}" ({way})' for kind, way in KINDS.items())
         raise UserError(
             f"{who} predicts flow with flow_kind={pred.flow_kind!r}; its forward must say {known}"
+        )
+
+
+def _check_levels(who: str, name: str, value: Any) -> None:
+    """Raise `UserError` for levels that are no tuple of tensors; None is taken for no level."""
+    parts = value if isinstance(value, (tuple, list)) else ()
+    strange = [part for part in parts if not isinstance(part, Tensor)]
+    if strange or not isinstance(value, (tuple, type(None))):
+        within = f" with a {_kind(strange[0])} in it" if strange else ""
+        raise UserError(
+            f"{who} predicts {name} as a {_kind(value)}{within}; give a tuple of tensors, finest "
+            "first"
         )
 
 
@@ -121,6 +140,10 @@ def check_value(name: str, value: Any) -> None:
         raise UserError(
             f"the loss term {name} returns {got}; return a scalar tensor, such as a mean()"
         )
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
 
 
 def _sizes(value: Tensor) -> tuple[int, ...]:

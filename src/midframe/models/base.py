@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from midframe.errors import UserError
+from midframe.errors import UserError, known_names
 from midframe.models.widths import Width
 from midframe.types import Inputs, Prediction
 
@@ -96,9 +96,15 @@ def check_class(cls: type[Interpolator], where: str) -> None:
     """Hold what a class says of itself against what can be said.
 
     Raises:
-        UserError: for the first attribute of another type or value.
+        UserError: for the first attribute of another type or value, or that names a field which
+            records do not have.
     """
     names = "a frozenset of names, such as frozenset({'flow'})"
+    inputs, outputs = ({x.name for x in fields(record)} for record in (Inputs, Prediction))
+    known = {
+        "needs": sorted(inputs - {"frames", "t"}),
+        "provides": sorted(outputs - {"frame", "flow_kind"}),
+    }
     forms: dict[str, tuple[Callable[[Any], bool], str]] = {
         **dict.fromkeys(("needs", "provides", "idle", "unread"), (_is_names, names)),
         "pad": (lambda x: isinstance(x, Pad), "a Pad, such as Pad(multiple=16)"),
@@ -110,6 +116,10 @@ def check_class(cls: type[Interpolator], where: str) -> None:
         value = getattr(cls, name)
         if not fits(value):
             raise UserError(f"{where}: {cls.__name__}.{name} = {value!r} must be {wanted}")
+        strange = sorted(set(value) - set(known[name])) if name in known else []
+        if strange:
+            what = f"{where}: {cls.__name__}.{name} has {', '.join(strange)}"
+            raise UserError(f"{what}; {known_names(strange, known[name])}")
 
 
 def _is_names(value: Any) -> bool:

@@ -109,7 +109,7 @@ def read_checkpoint(path: str | PathLike[str]) -> Mapping[str, Any]:
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         if "Weights only load failed" in str(error):
             reason = ["it is damaged, or holds Python objects, which are never executed"]
-        if " " not in reason[0]:
+        if " " not in reason[0] or isinstance(error, LookupError):  # lost in bytes of any kind
             reason = ["it is no file of PyTorch's"]
         raise UserError(
             f"{path} cannot be read as weights: {reason[0][:160]}; give a file with a state dict "

@@ -45,7 +45,7 @@ def list_flow_networks() -> list[str]:
     """Return the names that `create_flow` takes, sorted."""
     names = []
     for name in list_models():
-        with suppress(UserError):  # a broken yaml is told to who asks for that model
+        with suppress(Exception):  # what is broken of a model is told to who asks for it
             if issubclass(check_config(config_of(name)), FlowNetwork):
                 names.append(name)
     return names
@@ -217,9 +217,22 @@ def _whole_weights(config: Mapping[str, Any]) -> Path | Mapping[str, Any] | None
 def _construct(cls: type[Interpolator], config: Mapping[str, Any]) -> Interpolator:
     options = _options(config)
     try:
-        return cls(**options)
+        model = cls(**options)
     except (TypeError, ValueError) as error:
         raise UserError(f"model {_name(config)} cannot be built with {options}: {error}") from error
+    except AttributeError as error:
+        if "before Module.__init__() call" not in str(error):
+            raise
+        raise _without_super(cls, config) from error
+    if "_modules" not in vars(model):
+        raise _without_super(cls, config)
+    return model
+
+
+def _without_super(cls: type, config: Mapping[str, Any]) -> UserError:
+    return UserError(
+        f"model {_name(config)}: {cls.__name__}.__init__ must begin with super().__init__()"
+    )
 
 
 def _name(config: Mapping[str, Any]) -> str:
