@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from recordings import drawn
 
 from midframe import cli
 from midframe.data.io import write_image
+from midframe.events.write import write_recording
 from midframe.launch import entry
 from midframe.launch.check import check
 from midframe.launch.evaluate import main as evaluate
@@ -22,7 +24,8 @@ from midframe.models.zoo import create_model, list_models
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 
-RAW = "clip_640x360_30fps_10bit.yuv"  # a name that the README uses
+RAW = "clip_640x360_30fps_10bit.yuv"  # names that the README uses
+RECORDING = "RECORDING.aedat4"
 
 
 def commands(start: str) -> list[list[str]]:
@@ -67,11 +70,18 @@ def test_evaluation_commands(arguments: list[str], folder: Path) -> None:
 
 @pytest.mark.parametrize("arguments", commands("midframe interpolate"), ids=" ".join)
 def test_interpolation_commands(arguments: list[str], folder: Path) -> None:
+    if arguments[0] == RECORDING:
+        pytest.importorskip("dv_processing", reason="the extra 'events' is not installed")
+        write_recording(drawn(), folder / RECORDING)
     assert cli.main(["interpolate", *arguments]) == 0
     factor = int(arguments[arguments.index("--factor") + 1]) if "--factor" in arguments else 2
     if arguments[0] == RAW:
         frame = 640 * 360 * 3
         assert (folder / "out.yuv").stat().st_size == (factor + 1) * frame
+        return
+    if arguments[0] == RECORDING:
+        written = folder / "RECORDING-interpolated" / "frames"
+        assert len(list(written.iterdir())) == 3 * 4 + 1  # four recorded frames, three in each gap
         return
     assert len(list((folder / "between" / "frames").iterdir())) == factor + 1
 

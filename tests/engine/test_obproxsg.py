@@ -214,6 +214,11 @@ def test_the_first_phase_is_a_share_of_the_run(steps: int | None, first: float) 
     assert optimizer.param_groups[0]["prox_epochs"] == first
 
 
+def test_the_first_phase_may_be_given_in_epochs() -> None:
+    optimizer = over_run([nn.Parameter(torch.ones(1))], steps=100, prox_epochs=4, epochs=20)
+    assert optimizer.param_groups[0]["prox_epochs"] == 20  # steps
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -228,5 +233,7 @@ def test_the_first_phase_is_a_share_of_the_run(steps: int | None, first: float) 
 def test_values_out_of_range_are_named(options: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         OBProxSG([nn.Parameter(torch.ones(1))], **options)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"prox_epochs=3 .*epochs=2"):
+        over_run([nn.Parameter(torch.ones(1))], steps=3, prox_epochs=3, epochs=2)
     with pytest.raises(UserError, match=r"prox=1\.5"):
         over_run([nn.Parameter(torch.ones(1))], steps=3, prox=1.5)

@@ -111,6 +111,8 @@ def over_run(
     *,
     steps: int | None,
     prox: float = 0.1,
+    prox_epochs: float | None = None,
+    epochs: float | None = None,
 ) -> OBProxSG:
     """Return an optimizer whose first phase is a share of a run, and whose second is the rest.
 
@@ -121,10 +123,19 @@ def over_run(
         eps: see there.
         steps: of the run; None where they are not known yet.
         prox: share of the steps that are proximal; published: int(epochs / 10) epochs.
+        prox_epochs: the same as a number of the run's epochs, in place of ``prox``.
+        epochs: that the run stands for.
 
     Raises:
         UserError: for values out of range.
     """
+    if prox_epochs is not None:
+        if not epochs or not 0 <= prox_epochs <= epochs:
+            raise UserError(
+                f"optimizer.prox_epochs={prox_epochs} is a number of the run's epochs, which are "
+                f"epochs={epochs}; give both, or optimizer.prox as a share"
+            )
+        prox = prox_epochs / epochs
     if not 0 <= prox <= 1:
         raise UserError(f"optimizer.prox={prox} is a share of the run: a number from 0 to 1")
     # a product such as 0.1 * 30 lies above or below the whole number it stands for
