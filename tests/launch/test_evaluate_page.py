@@ -46,7 +46,18 @@ def test_its_table_names_every_other_key():
     fields = {field.name for field in dataclasses.fields(Protocol)} - {"layout_options"}
     assert named | written == fields
     assert named - written == {
-        *("name", "context", "times", "pad", "family", "hints", "reduction", "published", "note")
+        *(
+            "name",
+            "context",
+            "times",
+            "pad",
+            "family",
+            "hints",
+            "reduction",
+            "published",
+            "beside",
+            "note",
+        )
     }
 
 
