@@ -76,6 +76,7 @@ REAL = ["callbacks=[default,ema]", "teacher=dis", "loss=quick", "data.layout.flo
 REAL += ["trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=1", "data.workers=1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [[], REAL], ids=["plain", "real"])
 def test_killed_run_ends_bit_identical(tmp_path: Path, extra: list[str]) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
