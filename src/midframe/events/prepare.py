@@ -29,7 +29,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Prepared:
     """What became of a recording.
 
     Attributes:
@@ -84,7 +84,7 @@ def prepare(
     reader: str = AUTO,
     workers: int = 1,
     advance: Callable[[int], None] = lambda count: None,
-) -> list[Outcome]:
+) -> list[Prepared]:
     """Write the shards of recordings, each into a folder of its name in ``out``.
 
     Folders that were made of the same file are left as they are. A recording that cannot be read
@@ -111,7 +111,7 @@ def prepare(
     for folder in dict.fromkeys((out / one.name).parent for one in found):
         _make(folder)
         remove_leftovers(folder)
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, Prepared] = {}
     processes = _Processes()
     pool = ThreadPoolExecutor(workers)
     try:
@@ -147,19 +147,19 @@ class _Processes:
             process.close()
 
 
-def _prepare(one: Found, out: Path, reader: str, processes: _Processes) -> Outcome:
+def _prepare(one: Found, out: Path, reader: str, processes: _Processes) -> Prepared:
     folder = out / one.name
     try:
         source = identity(one.path)
         about = _finished(folder, source)
         if about is not None:
-            return Outcome(one.name, one.path, False, about)
+            return Prepared(one.name, one.path, False, about)
         read = read_source(processes.get(), one.path, reader)
         source["reader"] = read.reader
         about = write_shards(read.recording, folder, source=source, notes=read.notes)
-        return Outcome(one.name, one.path, True, about)
+        return Prepared(one.name, one.path, True, about)
     except UserError as error:
-        return Outcome(one.name, one.path, False, None, str(error))
+        return Prepared(one.name, one.path, False, None, str(error))
 
 
 def _finished(folder: Path, source: dict[str, Any]) -> dict[str, Any] | None:
@@ -175,7 +175,7 @@ def _finished(folder: Path, source: dict[str, Any]) -> dict[str, Any] | None:
     return about if same and there else None
 
 
-def _list(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _list(outcomes: Sequence[Prepared]) -> dict[str, Any]:
     keys = ("width", "height", "colour", "frames", "events", "origin", "end", "source", "notes")
     made = [
         {"name": one.name, **{key: one.about[key] for key in keys}} for one in outcomes if one.about

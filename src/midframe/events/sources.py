@@ -23,7 +23,7 @@ def read_source(process: Process, path: Path, reader: str = AUTO) -> Read:
 
     Args:
         process: in which AEDAT4 is read.
-        path: of a file *.aedat4 or *.npz.
+        path: of an AEDAT4 or an .npz file.
         reader: of AEDAT4, see `midframe.events.aedat.read_recording`.
 
     Raises:
