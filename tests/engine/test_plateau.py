@@ -6,8 +6,10 @@ import random
 
 import pytest
 import torch
+from hydra.utils import instantiate
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
+from midframe.engine.compose import compose
 from midframe.engine.schedule import EpochDecay, Plateau
 from midframe.errors import UserError
 
@@ -62,3 +64,13 @@ def test_a_shortened_run_goes_through_the_same_rates() -> None:
         EpochDecay(20, None, 100)
     with pytest.raises(UserError, match="positive number of epochs"):
         EpochDecay(0, 70, 100)
+
+
+def test_the_event_recipes_follow_the_published_rate() -> None:
+    """5e-4 * 0.999^epoch, epochs counted from 1; 200 of them in stage 1."""
+    words = ["experiment=event_stage1", "data.root=DIR", "trainer.max_steps=2000"]
+    optimizer = compose(words).optimizer
+    rate = instantiate(optimizer.schedule)
+    for epoch in (1, 2, 100, 200):
+        for step in (10 * (epoch - 1), 10 * epoch - 1):  # its first and last step
+            assert optimizer.lr * rate(step) == pytest.approx(5e-4 * 0.999**epoch, rel=1e-9)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from midframe.data.io import ImageFile
@@ -70,8 +71,14 @@ def test_many_layers_stand_in_columns() -> None:
     assert height < 1000 and width > 1500
 
 
+def _columns(run: Path) -> list[str]:
+    with (run / "metrics.csv").open() as file:
+        return next(csv.reader(file))
+
+
 def test_a_run_logs_draws_and_writes_it(tmp_path: Path, capsys: Any) -> None:
-    words = ["experiment=smoke", "callbacks=[default,sparsity]", "logger=[csv]", "trainer=cpu"]
+    words = ["experiment=smoke", "callbacks=[default,sparsity]", "logger=[csv,tensorboard]"]
+    words += ["trainer=cpu"]
     words += ["trainer.max_steps=4", "trainer.val_check_interval=2", "data.crop=32"]
     words += ["data.val.limit=1", "data.global_batch=1", f"paths.runs={tmp_path}"]
     words += ["trainer.threads=1", "optimizer=obproxsg", "optimizer.prox=0.5"]
@@ -91,6 +98,11 @@ def test_a_run_logs_draws_and_writes_it(tmp_path: Path, capsys: Any) -> None:
         assert row["nonzeros"] == int((weights[row["name"]] != 0).sum())
     picture = ImageFile(str(run / "pictures" / "sparsity_0000004.png")).read()
     assert picture.shape[0] > 300
+    curves = EventAccumulator(str(run / "tensorboard")).Reload()
+    for row in written["layers"]:
+        last = curves.Scalars(f"density/{row['name']}")[-1]
+        assert (last.step, last.value) == (4, pytest.approx(row["density"], abs=1e-6))
+    assert not any(name.startswith("density/") for name in _columns(run))  # too many for a table
     assert not list(run.glob("*.part"))
 
 

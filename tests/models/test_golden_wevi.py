@@ -49,7 +49,7 @@ def case(golden, golden_fill):
     return read
 
 
-def _close(got: torch.Tensor, wanted: torch.Tensor, atol: float = CLOSE) -> None:
+def assert_close(got: torch.Tensor, wanted: torch.Tensor, atol: float = CLOSE) -> None:
     torch.testing.assert_close(got.detach(), wanted, atol=atol, rtol=0)
 
 
@@ -79,10 +79,10 @@ def test_stage_1_gives_the_published_frame_and_features(case):
         )
     with torch.no_grad():
         out, _ = model.render(torch.cat((data["I0t"], data["I1t"]), 1), data["Et"])
-    _close(out, data["out"])
+    assert_close(out, data["out"])
     for letter, name in (("e", "eventUnet"), ("f", "frameUnet")):
-        _close(seen[name][0], data[f"z{letter}16"])
-        _close(seen[name][-1].mean((2, 3)), data[f"z{letter}1_mean"])
+        assert_close(seen[name][0], data[f"z{letter}16"])
+        assert_close(seen[name][-1].mean((2, 3)), data[f"z{letter}1_mean"])
 
 
 def _inputs(data: dict, motion: torch.Tensor | None) -> Inputs:
@@ -96,7 +96,7 @@ def test_a_training_step_of_stage_1_is_the_published_one(case):
     data, model = case.data, case.model.train()
     x = _inputs(data, torch.stack((data["F0t"], data["F1t"]), 1)[:, None])
     for got, name in zip(moved(x, (data["I0"], data["I1"])), ("I0t", "I1t")):
-        _close(got, data[name], 1e-5)
+        assert_close(got, data[name], 1e-5)
     batch = Batch(x, target=data["It"][:, None] / 2 + 0.5)
     loss = _published_loss()(model(x), batch, model, 0).total
     assert 2 * loss.item() == pytest.approx(data["loss"].item(), rel=1e-5)
@@ -132,20 +132,20 @@ def test_stage_2_and_all_of_its_parts_are_the_published_ones(case, monkeypatch):
     x = _inputs(data, torch.zeros(1, 1, 2, 2, *data["I0"].shape[-2:]))
     pred = model(x)
     stage = seen["stage"][0]
-    _close(stage[0], data["ItStage1"])
-    _close(pred.frames_coarse[0][:, 0] * 2 - 1, data["ItStage1"])
-    _close(stage[1][0], data["ST4x"])
-    _close(stage[1][1].mean((2, 3)), data["ST2x_mean"])
-    _close(stage[1][2].mean((2, 3)), data["ST1x_mean"])
+    assert_close(stage[0], data["ItStage1"])
+    assert_close(pred.frames_coarse[0][:, 0] * 2 - 1, data["ItStage1"])
+    assert_close(stage[1][0], data["ST4x"])
+    assert_close(stage[1][1].mean((2, 3)), data["ST2x_mean"])
+    assert_close(stage[1][2].mean((2, 3)), data["ST1x_mean"])
     for side, (alike, hard, sub) in enumerate(seen["find"]):
-        _close(alike, data[f"S{side}4x"])
+        assert_close(alike, data[f"S{side}4x"])
         assert torch.equal(hard, data[f"hard{side}"])
-        _close(sub, data[f"sub{side}"], 1e-3)
+        assert_close(sub, data[f"sub{side}"], 1e-3)
     full, half, quarter = seen["gather"][:3]
-    _close(quarter, data["T04x"])
-    _close(half.mean((2, 3)), data["T02x_mean"])
-    _close(full[:, :8], data["T01x"])
-    _close(pred.frame[:, 0] * 2 - 1, data["ItStage2"])
+    assert_close(quarter, data["T04x"])
+    assert_close(half.mean((2, 3)), data["T02x_mean"])
+    assert_close(full[:, :8], data["T01x"])
+    assert_close(pred.frame[:, 0] * 2 - 1, data["ItStage2"])
 
     loss = _published_loss()(pred, Batch(x, target=data["It"][:, None] / 2 + 0.5), model, 0).total
     assert 2 * loss.item() == pytest.approx(data["loss"].item(), rel=1e-5)
@@ -179,7 +179,7 @@ def test_keys_and_counts_are_the_published_ones(golden, name, file, part, entry)
 
 def test_the_fit_of_the_attention_is_the_published_one(golden):
     with np.load(golden("wevi/stage2.npz")) as arrays:
-        _close(fit_matrix(), torch.from_numpy(arrays["matrixC"]), 1e-6)
+        assert_close(fit_matrix(), torch.from_numpy(arrays["matrixC"]), 1e-6)
 
 
 def test_idle_parameters_are_those_without_gradient_in_the_published_step(golden):
@@ -242,7 +242,7 @@ def test_loss_is_the_published_charbonnier(golden):
     loss = 2 * _published_loss()(Prediction(a[:, None] / 2), batch, None, 0).total
     loss.backward()
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
-    _close(a.grad, gradient, 1e-6)
+    assert_close(a.grad, gradient, 1e-6)
 
 
 def test_flow_network_gives_the_published_flow_by_nvlabs_keys(golden, golden_fill):
@@ -256,10 +256,12 @@ def test_flow_network_gives_the_published_flow_by_nvlabs_keys(golden, golden_fil
     net = create_flow("pwcnet_event", weights, stretch="batch")
     with torch.no_grad():
         got = net.estimate(first, second)
-        _close(got, flow, 1e-3)
+        assert_close(got, flow, 1e-3)
         one = create_flow("pwcnet_event", weights)
         apart = torch.cat([one.estimate(*pair) for pair in zip(first.split(1), second.split(1))])
-        _close(one.estimate(first, second), apart, 1e-3)  # samples do not depend on each other
+        assert_close(
+            one.estimate(first, second), apart, 1e-3
+        )  # samples do not depend on each other
 
 
 @pytest.mark.parametrize("t", ["0.25", "0.5", "0.75", "0.9"])
@@ -269,5 +271,5 @@ def test_quadratic_motion_is_the_published_one(golden, t):
         wanted = [torch.from_numpy(arrays[f"F{side}t_{t}"]) for side in (0, 1)]
     before, forth, after, back = flows
     got = quadratic_motion(before, forth, after, back, torch.tensor([[float(t)]]))
-    _close(got[:, 0, 0], wanted[0], 1e-5)
-    _close(got[:, 0, 1], wanted[1], 1e-5)
+    assert_close(got[:, 0, 0], wanted[0], 1e-5)
+    assert_close(got[:, 0, 1], wanted[1], 1e-5)

@@ -111,6 +111,12 @@ def wandb_logger(directory: str, run_id: str, project: str = "midframe", mode: s
     )
 
 
+def log_details(logger: Logger, values: Mapping[str, float], step: int) -> None:
+    """Send many curves to a logger that shows them by group; a table would get as many columns."""
+    if not isinstance(logger, MetricsCsv):
+        logger.log_metrics(dict(values), step)
+
+
 def log_image(logger: Logger, name: str, image: np.ndarray, step: int) -> None:
     """Send an (H, W, 3) uint8 picture to a logger that takes pictures."""
     if isinstance(logger, TensorBoardLogger):

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from midframe.data.io import write_image
-from midframe.engine.loggers import log_image
+from midframe.engine.loggers import log_details, log_image
 from midframe.files import write_json
 
 FILE = "sparsity.json"
@@ -90,7 +90,8 @@ def _layer(name: str, weight: Tensor, axis: int, threshold: float) -> Layer:
 class Sparsity(Callback):
     """At each validation: log ``val/density``, draw a bar for each layer, write `FILE`.
 
-    The picture goes to the loggers and to ``pictures/sparsity_STEP.png``. `FILE` in the run
+    The density of each layer is a curve in TensorBoard and wandb (not in ``metrics.csv``). The
+    picture goes to the loggers and to ``pictures/sparsity_STEP.png``. `FILE` in the run
     directory holds the newest state: step, density and, by layer, name, density, nonzeros, size
     and the density of each output channel. With averaged weights (EMA) it tells about the average,
     in which hardly anything is zero.
@@ -115,6 +116,7 @@ class Sparsity(Callback):
         write_json(self.directory / FILE, as_dict(layers, step))
         for logger in trainer.loggers:
             log_image(logger, "sparsity", picture, step)
+            log_details(logger, {f"density/{one.name}": one.density for one in layers}, step)
 
 
 def as_dict(layers: Sequence[Layer], step: int) -> dict[str, Any]:

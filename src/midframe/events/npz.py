@@ -70,6 +70,13 @@ def read_npz(path: Path, expected: Mapping[str, Form]) -> dict[str, np.ndarray]:
         return {name: archive.array(name) for name in expected}
 
 
+# what zipfile, zlib and NumPy raise for damaged bytes; RuntimeError where they can't unpack them
+_DAMAGE = (
+    *(OSError, ValueError, EOFError, KeyError, OverflowError, MemoryError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
 class _Archive:
     """An .npz file; what is wrong with it becomes a `UserError` that names it."""
 
@@ -79,15 +86,14 @@ class _Archive:
     def __enter__(self) -> _Archive:
         try:
             self._zip = zipfile.ZipFile(self.path)
-        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        except _DAMAGE as error:
             raise self._error(error) from error
         self._members = {one.filename.removesuffix(".npy"): one for one in self._zip.infolist()}
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
         self._zip.close()
-        damage = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError)
-        if isinstance(error, (*damage, NotImplementedError, RuntimeError, OverflowError, KeyError)):
+        if isinstance(error, _DAMAGE):
             raise self._error(error) from error
 
     @property

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from midframe.models.average import blend
 from midframe.models.base import Interpolator, Pad
-from midframe.models.blocks import both_flows, resized
+from midframe.models.blocks import both_flows, resized, wide
 from midframe.ops import backwarp, splat
 from midframe.types import Inputs, Prediction
 
@@ -29,6 +29,7 @@ class FlowNetwork(Interpolator):
     Attributes:
         multiple: heights and widths that `flows` takes are multiples of this.
         unit: pixels of the input per unit of the flows.
+        enlarged: how many times as large as need be `estimate` makes the frames.
         learns: "flow": from labels at the frames' own times, t = 0 and t = 1.
     """
 
@@ -38,6 +39,7 @@ class FlowNetwork(Interpolator):
     key_names: ClassVar[Mapping[str, str]] = MappingProxyType({"module": "net"})
     multiple: ClassVar[int] = 64
     unit: ClassVar[float] = 20.0
+    enlarged: ClassVar[int] = 1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -124,10 +126,20 @@ class FlowNetwork(Interpolator):
         self.check_pair(first, second)
         height, width = first.shape[-2:]
         left, right, top, bottom = Pad(self.multiple).amounts(height, width)
-        size = (height + top + bottom, width + left + right)
-        flow = flows(resized(first, size), resized(second, size))[0].to(first.dtype) * self.unit
-        flow = resized(flow, (height, width))
+        padded = (height + top + bottom, width + left + right)
+        size = (self.enlarged * padded[0], self.enlarged * padded[1])
+        frames = (self.resized(self.prepared(frame), size) for frame in (first, second))
+        flow = flows(*frames)[0].to(wide(first).dtype) * self.unit
+        flow = self.resized(flow, (height, width))
         return flow * flow.new_tensor([width / size[1], height / size[0]])[:, None, None]
+
+    def prepared(self, frames: Tensor) -> Tensor:
+        """Return what `estimate` resizes of frames (B, 3, H, W): the frames as they are."""
+        return frames
+
+    def resized(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize frames before, and flow after, as `estimate` does: corners not aligned."""
+        return resized(x, size)
 
 
 def _splatted(x: Inputs, forth: Tensor, back: Tensor) -> Tensor:

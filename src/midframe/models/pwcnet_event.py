@@ -6,19 +6,16 @@ call; the network is that of `midframe.models.pwcnet`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from midframe.models.base import Pad
 from midframe.models.blocks import wide
 from midframe.models.flow_init import Init
 from midframe.models.pwcnet import PWCNet
 
 Stretch = Literal["sample", "batch"]
-ENLARGED = 2  # frames of event cameras are small
 VISIBLE = 0.9999
 
 
@@ -35,6 +32,7 @@ class EventPWCNet(PWCNet):
     """
 
     key_names, other_names = PWCNet.other_names, PWCNet.key_names  # the authors' weights
+    enlarged = 2  # frames of event cameras are small
 
     def __init__(self, stretch: Stretch = "sample", init: Init = "default") -> None:
         if stretch not in get_args(Stretch):
@@ -42,26 +40,13 @@ class EventPWCNet(PWCNet):
         super().__init__(channels="rgb", init=init, visible=VISIBLE)
         self.stretch = stretch
 
-    def _estimated(
-        self,
-        flows: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
-        first: Tensor,
-        second: Tensor,
-    ) -> Tensor:
-        self.check_pair(first, second)
-        height, width = first.shape[-2:]
-        left, right, top, bottom = Pad(self.multiple).amounts(height, width)
-        size = (ENLARGED * (height + top + bottom), ENLARGED * (width + left + right))
-        enlarged = (_sized(self._stretched(frame), size) for frame in (first, second))
-        flow = _sized(flows(*enlarged)[0].to(wide(first).dtype) * self.unit, (height, width))
-        return flow * flow.new_tensor([width / size[1], height / size[0]])[:, None, None]
-
-    def _stretched(self, frames: Tensor) -> Tensor:
+    def prepared(self, frames: Tensor) -> Tensor:
+        """Stretch frames (B, 3, H, W) to [0, 1]; those of one grey become zero."""
         frames = wide(frames)
         axes = (1, 2, 3) if self.stretch == "sample" else (0, 1, 2, 3)
         least, most = (f(axes, keepdim=True) for f in (frames.amin, frames.amax))
-        return (frames - least) / (most - least).clamp(min=1e-6)  # one grey has no contrast
+        return (frames - least) / (most - least).clamp(min=1e-6)
 
-
-def _sized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+    def resized(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize with corners aligned."""
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=True)

@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 
 from midframe.data.event_files import RecordedEvents, RecordedFrame
-from midframe.data.layouts.folders import need, need_context, need_split
+from midframe.data.layouts.folders import need, need_split, serves
 from midframe.data.records import Clip, Source, ends
 from midframe.errors import UserError
 from midframe.events.bins import Polarity, edges
@@ -47,6 +47,7 @@ class _How:
     gives: tuple[str, ...]
 
 
+@serves("events", (1, 2), "a model of two or four frames")
 def recordings(
     root: Path | None,
     split: str,
@@ -87,7 +88,6 @@ def recordings(
         UserError: if there is no recording, or none is long enough, or an option is out of range.
     """
     need_split("events", split, SPLITS)
-    need_context("events", context, (1, 2), "a model of two or four frames")
     if polarity not in get_args(Polarity) or factor < 1 or not 0 < val_share < 1:
         raise UserError(
             f"data.layout.polarity={polarity}, factor={factor}, val_share={val_share}: polarity is "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from midframe.data.layouts.events import GIVES, with_ends
+from midframe.data.layouts.folders import serves
 from midframe.data.layouts.synthetic import check_factor, first_scene
 from midframe.data.records import Clip, LazyClips, Source, ends
 from midframe.data.scene_events import Camera, Grey, SceneEvents
@@ -84,6 +85,7 @@ class EventScenes(LazyClips):
         )
 
 
+@serves("events_synthetic", (1, 2), "a model of two or four frames")
 def events_synthetic(
     root: Path | None,
     split: str,
@@ -143,10 +145,6 @@ def events_synthetic(
     Raises:
         UserError: for an option out of range.
     """
-    if context not in (1, 2):
-        raise UserError(
-            f"data=events_synthetic has 2 or 4 input frames and the model takes {2 * context}"
-        )
     if polarity not in get_args(Polarity) or not 0 < fps <= 10_000 or not 0 <= sway <= 1:
         raise UserError(
             f"data.layout.polarity={polarity}, fps={fps}, sway={sway}: polarity is unit or "
