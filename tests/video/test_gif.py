@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from midframe.video.gif import encode_gif, write_gif
+from midframe.video.gif import Palette, encode_gif, write_gif
 
 image = pytest.importorskip("PIL.Image")
 
@@ -64,6 +64,13 @@ def test_still_parts_stay_still():
     moved[:8] = 255 - moved[:8]
     (first, second), _ = _decode(encode_gif([still, moved]))
     assert np.array_equal(first[8:], second[8:])
+
+
+def test_a_frame_that_is_shown_longer_than_there_is_room_for():
+    frame = np.zeros((4, 4, 3), np.uint8)
+    for delay, held in ((65535, 65535), (65536, 65535), (10**9, 65535), (3, 3)):
+        control = Palette([frame]).frame(frame, delay)[:8]
+        assert int.from_bytes(control[4:6], "little") == held
 
 
 def test_file_is_written_whole_and_wrong_frames_are_refused(tmp_path):

@@ -75,8 +75,8 @@ def test_impossible_formats():
     for args, said in (
         ((0, 4), "sides"),
         ((4, 70_000), "sides"),
-        ((4, 4, 9), "depth 9"),
-        ((4, 4, 8, "411"), "chroma 411"),
+        ((4, 4, 17), "depth 17"),
+        ((4, 4, 8, "413"), "chroma 413"),
     ):
         with pytest.raises(UserError, match=said):
             YuvFormat(*args)

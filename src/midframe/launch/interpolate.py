@@ -1,6 +1,7 @@
 """Put frames between two pictures, or between all frames of a video or of an event camera.
 
-Of pictures it writes the frames, an animated GIF, an overlay and the flows into a folder.
+A video is a file, a folder of pictures, a pattern such as frames/%04d.png, or raw video. Of two
+pictures it writes the frames, an animated GIF, an overlay and the flows into a folder.
 """
 
 from __future__ import annotations
@@ -39,17 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `midframe interpolate`."""
     from midframe.launch import interpolate_recording, interpolate_video
 
-    forms = ("A B --out DIR", "IN.yuv OUT.yuv", "RECORDING [DIR]")
+    forms = ("INPUT OUTPUT", "INPUT [DIR] --compare", "A B --out DIR", "RECORDING [DIR]")
     parser.usage = "\n       ".join(f"%(prog)s {form} [options]" for form in forms)
-    first = "the first picture, a video, or a recording of an event camera"
-    parser.add_argument("input", type=Path, metavar="A|IN|RECORDING", help=first)
-    second = "the second picture, of the same size, the video to write, or a new folder"
-    parser.add_argument("second", type=Path, nargs="?", metavar="B|OUT|DIR", help=second)
-    out = "a new folder, for pictures and recordings"
+    first = "a video, the first of two pictures, or a recording of an event camera"
+    parser.add_argument("input", type=Path, metavar="INPUT|A|RECORDING", help=first)
+    second = "the video to write, the second picture, of the same size, or a new folder"
+    parser.add_argument("second", type=Path, nargs="?", metavar="OUTPUT|B|DIR", help=second)
+    out = "a new folder, for two pictures and recordings"
     parser.add_argument("--out", type=Path, metavar="DIR", help=out)
-    when = parser.add_mutually_exclusive_group()
-    when.add_argument("--factor", type=int, default=2, help="2 writes one frame, 8 writes seven")
-    when.add_argument(
+    parser.add_argument(
+        "--factor", help="frames for each; default: 2, which writes one between; of videos also 5/2"
+    )
+    parser.add_argument("--fps", help="frames a second instead, such as 60 or 60000/1001")
+    parser.add_argument(
         "--times", help="times between 0 and 1 instead, such as 0.25,0.5; or how many, such as 3"
     )
     parser.add_argument(
@@ -57,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"see `midframe models`; default: that of the run, or {DEFAULT_MODEL} without weights",
     )
     parser.add_argument("--weights", metavar="FILE", help="a checkpoint or a run directory")
+    engine = "a file of `midframe export` instead of a model: NAME.onnx, NAME.pt2 or NAME.ncnn"
+    parser.add_argument("--engine", metavar="FILE", type=Path, help=engine)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     parser.add_argument(
@@ -89,20 +94,34 @@ def run(args: argparse.Namespace) -> int:
     if interpolate_recording.is_recording(args):
         given = interpolate_recording.GIVEN
         return interpolate_recording.run(args, lambda: _load(args, frames=None, given=given))
+    if args.compare:
+        return interpolate_video.compare(args, lambda: _load(args, frames=None))
     if args.second is None:
-        raise UserError(f"{args.input} alone: give a second picture, or the video to write")
+        raise UserError(f"{args.input} alone: give the video to write, or a second picture")
     if interpolate_video.is_video(args):
         return interpolate_video.run(args, lambda: _load(args, frames=None))
+    if args.fps is not None:
+        raise UserError("--fps is for videos, and is for recordings of event cameras")
     if args.out is None:
         raise UserError("two pictures need --out DIR, a new folder for what is written")
     return _run_pictures(args)
 
 
+def whole_factor(args: argparse.Namespace) -> int:
+    """Return a factor that is a whole number, as everything but a video takes."""
+    if args.factor is not None and args.times is not None:
+        raise UserError("--factor and --times say the same; give one of them")
+    factor = args.factor or "2"
+    if not factor.isdecimal():
+        raise UserError(f"--factor {factor}: give a whole number; others are for videos")
+    return int(factor)
+
+
 def _run_pictures(args: argparse.Namespace) -> int:
-    from midframe.models.timeline import BISECTION, Timeline, parse_times
+    from midframe.models.timeline import BISECTION, ROUNDING, Timeline, parse_times
     from midframe.picture import to_picture
 
-    times = parse_times(args.factor, args.times)
+    times = parse_times(whole_factor(args), args.times)
     first, second = _read_pair(args.input, args.second)
     args.out = args.out.resolve()
     _check_out(args.out, args.overwrite)
@@ -113,6 +132,8 @@ def _run_pictures(args: argparse.Namespace) -> int:
     frames = [to_picture(frame) for frame in timeline.between(0, times)]
     if timeline.bisects and len(times) > 1:
         print(f"note: {BISECTION}")
+    if timeline.rounds:
+        print(f"note: {ROUNDING}")
     _write(args.out, [first, *frames, second], flows)
     plural = "s" if len(frames) > 1 else ""
     print(f"{len(frames)} frame{plural} between, {len(frames) + 2} in all: {args.out / FRAMES}")
@@ -151,21 +172,50 @@ def _load(
     from midframe.launch.inference import in_blocks, load_model, resolve_device
     from midframe.models import zoo
 
+    if args.engine is not None:
+        return _load_engine(args, frames, given)
     config = _config(args)
     name, cls = config["name"], zoo.check_config(config)
     # classical models compute on the CPU anyway
     device = resolve_device(args.device if cls.trainable else "cpu")
-    if frames is not None and frames < 2 * cls.context:
-        raise UserError(f"model {name} reads {2 * cls.context} frames, here are only {frames}")
-    lacking = sorted(cls.needs - {MOTION, *given})
+    _check_given(name, cls, frames, given)
+    words = {"option": "--weights ", "mend": "leave out --model to use it"}
+    model = load_model(config, args.weights, device, precision=args.precision, **words)
+    return in_blocks(model, args.block, args.overlap, args.blend, "--"), device
+
+
+def _load_engine(
+    args: argparse.Namespace, frames: int | None, given: Collection[str]
+) -> tuple[Interpolator, torch.device]:
+    from midframe.export.engine import load_engine
+    from midframe.launch.inference import in_blocks, resolve_device
+    from midframe.models.motion import guided
+
+    others = [f"--{name}" for name in ("model", "weights") if getattr(args, name)]
+    others += ["--precision"] if args.precision != "fp32" else []
+    if others:
+        raise UserError(f"--engine {args.engine} is a model as it is; leave out {others[0]}")
+    device = resolve_device(args.device)
+    engine = load_engine(args.engine, device=str(device))
+    _check_given(engine.title, engine, frames, given)
+    print(f"model {engine.title}, as exported in {args.engine}")
+    return in_blocks(guided(engine), args.block, args.overlap, args.blend, "--"), device
+
+
+def _check_given(
+    name: str,
+    model: Interpolator | type[Interpolator],
+    frames: int | None,
+    given: Collection[str],
+) -> None:
+    if frames is not None and frames < 2 * model.context:
+        raise UserError(f"model {name} reads {2 * model.context} frames, here are only {frames}")
+    lacking = sorted(model.needs - {MOTION, *given})
     if lacking:
         raise UserError(
             f"model {name} needs {', '.join(lacking)} beside the frames; "
             "give a recording of an event camera (.aedat4), or another --model"
         )
-    words = {"option": "--weights ", "mend": "leave out --model to use it"}
-    model = load_model(config, args.weights, device, precision=args.precision, **words)
-    return in_blocks(model, args.block, args.overlap, args.blend, "--"), device
 
 
 def _config(args: argparse.Namespace) -> dict[str, Any]:

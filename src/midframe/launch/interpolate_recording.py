@@ -16,6 +16,7 @@ import numpy as np
 from midframe.errors import UserError
 from midframe.launch.output import whole
 from midframe.launch.progress import Progress
+from midframe.video.timing import parse_rate
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ SUFFIXES = (".aedat4", ".npz")
 FRAMES, VIDEO, SIDE_BY_SIDE = "frames", "video.mp4", "side_by_side.mp4"
 GIVEN = frozenset({"events", "events_ends"})  # what a recording has beside its frames
 _POLARITIES = ("unit", "released")  # `midframe.events.bins.Polarity`
-_OPTIONS = ("fps", "polarity", "reader")
+_OPTIONS = ("polarity", "reader")
 _CALM = Fraction(5)  # frames a second of the side by side, so that each can be looked at
 
 
@@ -38,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "event camera (.aedat4, .npz, or a folder that `midframe events prepare` wrote)"
     )
-    group.add_argument("--fps", type=Fraction, help="frames a second of the recording's clock")
     group.add_argument(
         "--polarity",
         choices=_POLARITIES,
@@ -77,7 +77,9 @@ def run(args: argparse.Namespace, load: Callable[[], tuple[Interpolator, torch.d
     model, device = load()
     timeline = _timeline(model, device, film, args.polarity or _POLARITIES[0])
     new = sum(moment.denominator > 1 for moment in moments)
-    rate = Fraction(len(moments) - 1) / Fraction(film.seconds) if args.fps is None else args.fps
+    rate = Fraction(len(moments) - 1) / Fraction(film.seconds)
+    if args.fps is not None:
+        rate = parse_rate(args.fps, "--fps")
     with whole(out) as aside:
         _write(aside, film, timeline, moments, rate.limit_denominator(1001))
     print(f"{len(moments)} frames, {new} of them new: {out / FRAMES}")
@@ -182,19 +184,19 @@ def _out(args: argparse.Namespace) -> Path:
 
 def _moments(args: argparse.Namespace, film: Film) -> list[Fraction]:
     """Return the positions of all frames to write; whole ones are frames of the recording."""
+    from midframe.launch.interpolate import whole_factor
     from midframe.models.timeline import parse_times
 
     if args.fps is None:
-        times = [Fraction(0), *parse_times(args.factor, args.times)]
+        times = [Fraction(0), *parse_times(whole_factor(args), args.times)]
         moments = [gap + t for gap in range(film.count - 1) for t in times]
         return [*moments, Fraction(film.count - 1)]
-    if args.times is not None or args.factor != 2:
+    if args.times is not None or args.factor is not None:
         raise UserError("--fps says how many frames there are; leave out --factor and --times")
-    if not 0 < args.fps <= 1_000_000:
-        raise UserError(f"--fps {args.fps}: give frames a second, such as 120 or 60000/1001")
+    fps = parse_rate(args.fps, "--fps")
     first, last = int(film.times[0]), int(film.times[-1])
-    count = floor(Fraction(last - first) * args.fps / 1_000_000) + 1
-    clock = [first + Fraction(1_000_000 * k) / args.fps for k in range(count)]
+    count = floor(Fraction(last - first) * fps / 1_000_000) + 1
+    clock = [first + Fraction(1_000_000 * k) / fps for k in range(count)]
     gaps = np.searchsorted(film.times, [floor(time) for time in clock], side="right") - 1
     moments = []
     for time, gap in zip(clock, np.minimum(gaps, film.count - 2).tolist()):

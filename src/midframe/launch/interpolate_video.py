@@ -1,93 +1,168 @@
-"""`midframe interpolate IN.yuv OUT.yuv`: a raw video with frames between its frames."""
+"""`midframe interpolate INPUT OUTPUT`: a video with frames between its frames."""
 
 from __future__ import annotations
 
 import argparse
+import io
 import shlex
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from midframe.errors import UserError
-from midframe.launch.progress import Progress
-from midframe.video.colour import (
-    MATRICES,
-    RANGES,
-    Colour,
-    Planes,
-    common_residue,
-    published_colour,
-    residue,
-    to_rgb,
-    to_yuv,
-    usual_colour,
-)
-from midframe.video.media import SUFFIXES
-from midframe.video.yuv import (
-    CHROMAS,
-    DEPTHS,
-    SUFFIX,
-    YuvReader,
-    YuvWriter,
-    check_name,
-    facts_of_name,
-    format_of,
-)
+from midframe.launch.convert_out import check_out
+from midframe.launch.convert_plan import KEEP, REPLACE, Job, facts, plan, told, told_more
+from midframe.launch.convert_report import KINDS, Report
+from midframe.video.clip import PUBLISHED
+from midframe.video.codecs import SPEEDS
+from midframe.video.colour import MATRICES, RANGES
+from midframe.video.pictures import SUFFIXES, is_pattern
+from midframe.video.yuv import CHROMAS, DEPTHS
+from midframe.video.yuv import SUFFIX as RAW
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
     from midframe.models.base import Interpolator
-    from midframe.models.timeline import Timeline
 
-PUBLISHED = "published"
 _ENDS = ("interpolate", "repeat")  # `midframe.models.timeline.ENDS`, which would import PyTorch
-_OPTIONS = ("size", "depth", "chroma", "matrix", "range", "ends")
+_AUDIO = ("copy", "stretch", "drop")
+_RAW_OPTIONS = ("size", "depth", "chroma")
+_OPTIONS = (
+    *("slow_motion", "input_fps", "codec", "quality", "lossless", "output_chroma", "audio"),
+    *(
+        "scene_cuts",
+        "cut_threshold",
+        "duplicates",
+        "memory",
+        "preview",
+        "profile",
+        "batch",
+        "dry_run",
+        "restart",
+        "ends",
+        "matrix",
+        "range",
+    ),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of videos."""
+    group = parser.add_argument_group("videos (files, folders of pictures, frames/%04d.png)")
+    _add_output(group)
+    _add_way(group)
+    _add_meaning(group)
     group = parser.add_argument_group(
         "raw video (.yuv)", "what the file's name does not say, such as clip_1920x1080_10bit.yuv"
     )
     group.add_argument("--size", metavar="WxH", help="of a frame")
     group.add_argument("--depth", type=int, choices=DEPTHS, help="bits a sample; default: 8")
     group.add_argument("--chroma", choices=CHROMAS, help="default: 420")
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
+    """How the output lasts, sounds and is encoded."""
     group.add_argument(
-        "--matrix",
-        choices=(*MATRICES, PUBLISHED),
-        help="default: bt709 from 720 lines on, else bt601; "
-        f"{PUBLISHED}: 8 bits of bt601 as published evaluations read it",
+        "--slow-motion",
+        metavar="N",
+        help="last N times longer; at the same rate unless one is given",
     )
-    group.add_argument("--range", choices=RANGES, help="default: limited")
+    group.add_argument("--audio", choices=_AUDIO, help="default: copy; of slow motion: drop")
+    group.add_argument("--codec", help="such as h264, hevc, av1, vp9, prores, ffv1; as the input")
+    group.add_argument("--quality", type=int, help="on the codec's scale, of pictures 1 to 100")
+    group.add_argument("--speed", choices=SPEEDS, default="medium", help="of the encoder")
+    group.add_argument("--lossless", action="store_true", help="lose nothing, where it can be")
+    group.add_argument("--output-chroma", choices=CHROMAS, help="default: as the input")
+
+
+def _add_way(group: argparse._ArgumentGroup) -> None:
+    """How frames are made, by which means, and what is said of it."""
+    group.add_argument(
+        "--scene-cuts",
+        metavar="auto|off|FILE",
+        help="where shots begin: found by their content (the default but for raw video), nowhere, "
+        "or a list, a frame's number or seconds in a line",
+    )
+    group.add_argument(
+        "--cut-threshold",
+        type=float,
+        metavar="X",
+        help="least mean change at a cut, in grey levels; default: 8",
+    )
+    group.add_argument(
+        "--duplicates",
+        choices=(KEEP, REPLACE),
+        help="of animated or telecined material: keep repeated frames (the default), or replace "
+        "them by what lies between their neighbours",
+    )
+    group.add_argument(
+        "--memory",
+        metavar="auto|GiB",
+        help="that may be taken; large frames are worked on with flow at a reduced size or in "
+        "blocks. Default: auto, what is free",
+    )
+    group.add_argument("--batch", metavar="N", help="pairs of frames at once; default: auto")
+    group.add_argument(
+        "--devices", metavar="N", default="1", help="processes, on a GPU each; auto: all GPUs"
+    )
+    group.add_argument(
+        "--preview", action="store_true", help="show the input beside what is made of it"
+    )
+    group.add_argument(
+        "--profile", action="store_true", help="say at last where time and memory went"
+    )
+    group.add_argument(
+        "--compare",
+        action="store_true",
+        help="make no video: predict every second frame from its neighbours and say how well; "
+        "with a folder DIR, write numbers and a plot",
+    )
+    group.add_argument("--dry-run", action="store_true", help="say what would be done, and do not")
+    group.add_argument(
+        "--restart", action="store_true", help="begin anew where the same command was interrupted"
+    )
+    group.add_argument(
+        "--progress", choices=KINDS, default=KINDS[0], help="json: an object in each line"
+    )
+
+
+def _add_meaning(group: argparse._ArgumentGroup) -> None:
+    """What the frames of the input are, where it does not say it."""
+    group.add_argument(
+        "--input-fps", metavar="FPS", help="of pictures and raw video that do not say it"
+    )
     group.add_argument(
         "--ends",
         choices=_ENDS,
         help="first and last gap of a model of four frames: from repeated frames (the default), "
         "or an outer frame once more, as published",
     )
+    group.add_argument(
+        "--matrix",
+        choices=(*MATRICES, PUBLISHED),
+        help="of colours, where the video does not say it or is wrong; default: bt709 from 720 "
+        f"lines on, else bt601; of raw video {PUBLISHED}: 8 bits of bt601 as published "
+        "evaluations read it",
+    )
+    group.add_argument("--range", choices=RANGES, help="of colours, likewise; default: limited")
 
 
 def is_video(args: argparse.Namespace) -> bool:
     """Whether the command is about a video; `UserError` where its options do not fit together."""
-    suffix = args.input.suffix.lower()
-    if suffix in SUFFIXES:
-        raise UserError(
-            f"{args.input}: of videos, only raw ones can be read as yet; make one with "
-            f"ffmpeg -i {shlex.quote(args.input.name)} -pix_fmt yuv420p clip_WxH.yuv"
-        )
-    if suffix != SUFFIX:
-        given = [f"--{name}" for name in _OPTIONS if getattr(args, name) is not None]
+    raw = args.input.suffix.lower() == RAW
+    given = [f"--{name}" for name in _RAW_OPTIONS if getattr(args, name) is not None]
+    if given and not raw:
+        raise UserError(f"{' '.join(given)} is for raw video; {args.input} is no {RAW} file")
+    if _is_picture(args.input) and (args.out is not None or _is_picture(args.second)):
+        given = [name for name in _OPTIONS if getattr(args, name)]
         if given:
-            raise UserError(f"{' '.join(given)} is for raw video; {args.input} is no {SUFFIX} file")
+            option = f"--{given[0].replace('_', '-')}"
+            raise UserError(f"{option} is for videos; {args.input} is one picture")
         return False
     if args.out is not None:
-        raise UserError(f"--out is for pictures; of a video: IN{SUFFIX} OUT{SUFFIX}")
+        raise UserError(f"--out is for pictures; of a video: {args.input.name} OUTPUT")
     return True
 
 
@@ -98,140 +173,92 @@ def run(args: argparse.Namespace, load: Callable[[], tuple[Interpolator, torch.d
         args: see `add_arguments` and `midframe.launch.interpolate.add_arguments`.
         load: gives the model and where it is, once the files were looked at.
     """
-    from midframe.models.timeline import BISECTION, ENDS, Timeline, parse_times
+    report = Report(args.progress)
+    with report.telling():
+        _check_words(args)
+        job = plan(args)
+        check_out(job, args.overwrite)
+        _tell(job, args, report)
+        settings = _settings(args)  # of a model that there is
+        if args.dry_run:
+            return 0
+        from midframe.launch.convert import make
 
-    times = parse_times(args.factor, args.times)
-    job = _plan(args, len(times))
-    with job.reader:
-        model, device = load()
-        colour, reader = job.colour, job.reader
-
-        def frame(number: int) -> Tensor:
-            import torch
-
-            return torch.from_numpy(to_rgb(reader.read(number), colour)).to(device)
-
-        timeline = Timeline(model, frame, reader.frames, args.ends or ENDS[0])
-        if reader.frames < 2 * model.context:
-            print(
-                f"note: {reader.frames} frames for a model that reads {2 * model.context}: "
-                "the outer ones are read twice"
-            )
-        try:
-            _write(job, timeline, times)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{job.out} was not written") from None
-    if timeline.bisects and len(times) > 1:
-        print(f"note: {BISECTION}")
-    between = (reader.frames - 1) * len(times)
-    print(f"{reader.frames + between} frames, {between} of them new: {job.out}")
-    print(f"play it:  {_player(job, times)}", flush=True)
+        make(job, args, load, settings, report)
+        total, new = len(job.schedule), job.new
+        report.say(f"{total} frames, {new} of them at times between: {job.out}")
+        report.event("done", path=str(job.out), frames=total, new=new)
+        if job.target.kind == "raw":
+            report.say(f"play it:  {_player(job)}")
     return 0
 
 
-@dataclass(frozen=True)
-class _Job:
-    reader: YuvReader
-    out: Path
-    colour: Colour
-    fps: Fraction | None
+def _check_words(args: argparse.Namespace) -> None:
+    """Refuse what would be noticed only when the model is loaded."""
+    if args.memory is not None:
+        from midframe.launch import memory_need
+
+        if args.memory != memory_need.AUTO:
+            memory_need.gibibytes(args.memory)
+    if args.engine is not None and not args.engine.expanduser().exists():
+        raise UserError(f"there is no engine {args.engine}; `midframe export` makes one")
 
 
-def _plan(args: argparse.Namespace, new: int) -> _Job:
-    """Find out what there is to do and say so; ``new`` is the number of frames in a gap."""
-    from midframe.launch.arguments import size
+def compare(args: argparse.Namespace, load: Callable[[], tuple[Interpolator, torch.device]]) -> int:
+    """Say how well a model predicts frames of a video; see `run`."""
+    from midframe.launch import convert_compare
 
-    if not args.input.is_file():
-        raise UserError(f"{args.input}: no such file")
-    form = format_of(args.input, args.size and size(args.size), args.depth, args.chroma)
-    out = args.second
-    if out.suffix.lower() != SUFFIX:
-        raise UserError(f"{out}: raw video is written as yet; end the name in {SUFFIX}")
-    check_name(out, form)
-    if out.is_dir():
-        raise UserError(f"{out} is a folder; give a file")
-    if out.exists():
-        if out.samefile(args.input):
-            raise UserError(f"{out} is the input; give another name")
-        if not args.overwrite:
-            raise UserError(f"{out} exists; give another name, or add --overwrite")
-    if args.matrix == PUBLISHED:
-        if args.range:
-            raise UserError(f"--matrix {PUBLISHED} knows its range; leave out --range")
-        colour = published_colour(form)
-    else:
-        usual = usual_colour(form)
-        colour = Colour(args.matrix or usual.matrix, args.range or usual.range)
-    reader = YuvReader(args.input, form)
-    fps = facts_of_name(args.input).fps
-    rate = f", {float(fps):g} frames a second" if fps else ""
-    print(f"{args.input}: {reader.frames} frames of {form}, {colour}{rate}")
-    if reader.left_over:
-        print(
-            f"note: {reader.left_over} bytes behind the last whole frame are left out; "
-            "where the picture is wrong, give --size, --depth, --chroma"
-        )
-    _check_room(out, (reader.frames + (reader.frames - 1) * new) * form.frame_bytes)
-    return _Job(reader, out, colour, fps)
+    return convert_compare.run(args, load, _settings(args))
 
 
-def _check_room(out: Path, needed: int) -> None:
-    folder = next(p for p in out.absolute().parents if p.exists())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"{out} takes {needed / 1e9:.1f} GB, there are {free / 1e9:.1f} GB free in {folder}"
-        )
+def help_out(args: argparse.Namespace, rank: int) -> int:
+    """Make parts of what another process has begun; see `midframe.launch.convert_team`.
+
+    Args:
+        args: of that process.
+        rank: which of its helpers this is, from 1 on.
+    """
+    from midframe.launch import interpolate
+    from midframe.launch.convert import help_out
+    from midframe.launch.inference import resolve_device
+
+    if args.device in ("auto", "cuda") and resolve_device("auto").type == "cuda":
+        args.device = f"cuda:{rank}"
+    help_out(plan(args), args, lambda: interpolate._load(args, frames=None), _settings(args))
+    return 0
 
 
-def _write(job: _Job, timeline: Timeline, times: Sequence[Fraction]) -> None:
-    """Write all frames: those of the input as they are, bit by bit, and new ones between."""
-    reader = job.reader
-    gaps = reader.frames - 1
-    total = reader.frames + gaps * len(times)
-    with (
-        Progress("interpolating", total, unit="frames") as progress,
-        YuvWriter(job.out, reader.format) as writer,
-    ):
-        ends = (_End(job, timeline, number) for number in range(reader.frames))
-        first = next(ends)
-        writer.write(first.frame)
-        progress.advance()
-        for gap, second in enumerate(ends):
-            shared = None
-            for rgb in timeline.between(gap, times):
-                same = [end for end in (first, second) if rgb is timeline.at(end.number)]
-                if same:  # nothing moves here, or the frame is repeated
-                    writer.write(same[0].frame)
-                else:
-                    shared = shared or common_residue(first.beyond, second.beyond)
-                    picture = rgb.cpu().numpy()
-                    writer.write(to_yuv(picture, reader.format, job.colour, shared))
-                progress.advance()
-            writer.write(second.frame)
-            progress.advance()
-            first = second
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and (path.is_file() or not is_pattern(path))
 
 
-class _End:
-    """A frame of the input, at an end of a gap."""
+def _settings(args: argparse.Namespace) -> Any:
+    """Return all that is known of the model before it is loaded, as plain data."""
+    from midframe.launch import interpolate
 
-    def __init__(self, job: _Job, timeline: Timeline, number: int) -> None:
-        self.number, self.frame = number, job.reader.read(number)
-        self._job, self._timeline = job, timeline
-
-    @cached_property
-    def beyond(self) -> Planes:
-        """What it has beyond the RGB that the model reads."""
-        rgb = self._timeline.at(self.number).cpu().numpy()
-        return residue(self.frame, rgb, self._job.colour)
+    with redirect_stdout(io.StringIO()):  # it is said when the model is loaded
+        config = interpolate._config(args)
+    return {key: config.get(key) for key in ("name", "net", "hints", "motion", "parts")}
 
 
-def _player(job: _Job, times: Sequence[Fraction]) -> str:
-    form = job.reader.format
+def _tell(job: Job, args: argparse.Namespace, report: Report) -> None:
+    report.event("plan", **facts(job), **({"new": job.new} if args.dry_run else {}))
+    for line in told(job):
+        report.say(line)
+    for note in job.clip.notes:
+        report.note(note)
+    for words in job.target.words:
+        report.say(f"  {words}")
+    if args.dry_run:
+        for line in told_more(job):
+            report.say(line)
+        report.say("nothing was written: --dry-run")
+
+
+def _player(job: Job) -> str:
+    form = job.target.form
     words = ["ffplay", "-f", "rawvideo", "-pixel_format", form.pixel_format]
     words += ["-video_size", f"{form.width}x{form.height}"]
-    even = list(times) == [Fraction(k + 1, len(times) + 1) for k in range(len(times))]
-    if job.fps and even:
-        words += ["-framerate", str(job.fps * (len(times) + 1))]
+    if job.rate and not job.assumed:
+        words += ["-framerate", str(job.rate)]
     return shlex.join([*words, str(job.out)])

@@ -24,9 +24,9 @@ _RED_BLUE: dict[Matrix, tuple[float, float]] = {
     "bt709": (0.2126, 0.0722),
     "bt2020": (0.2627, 0.0593),
 }
-_HD_HEIGHT = 720  # untagged video of this height and above is BT.709 by convention
+HD_HEIGHT = 720  # untagged video of this height and above is BT.709 by convention
 
-Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
+Planes = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Colour:
 
 def usual_colour(form: YuvFormat) -> Colour:
     """Return what untagged video of this format is by convention."""
-    return Colour("bt709" if form.height >= _HD_HEIGHT else "bt601")
+    return Colour("bt709" if form.height >= HD_HEIGHT else "bt601")
 
 
 def published_colour(form: YuvFormat) -> Colour:
@@ -84,10 +84,11 @@ def to_rgb(frame: YuvFrame, colour: Colour) -> np.ndarray:
     rgb = np.empty((3, form.height, form.width), np.float32)
     down, right = form.steps
     for out, shift in zip(rgb, shifts):
+        if right > 1:  # every pixel takes the chroma sample of its block
+            shift = np.repeat(shift, right, 1)[:, : form.width]
         for i in range(down):
-            for j in range(right):  # every pixel takes the chroma sample of its block
-                part = y[i::down, j::right]
-                np.add(part, shift[: part.shape[0], : part.shape[1]], out=out[i::down, j::right])
+            line = y[i::down]
+            np.add(line, shift[: len(line)], out=out[i::down])
     return np.clip(rgb, 0, 1, out=rgb)
 
 
@@ -125,8 +126,7 @@ def to_yuv(
 
 def residue(frame: YuvFrame, rgb: np.ndarray, colour: Colour) -> Planes:
     """Return what a frame has beyond its RGB, in levels: whiter than white, bits cut off."""
-    y, u, v = (a - b for a, b in zip(frame.planes, levels(rgb, frame.format, colour)))
-    return y, u, v
+    return tuple(a - b for a, b in zip(frame.planes, levels(rgb, frame.format, colour)))
 
 
 def common_residue(first: Planes, second: Planes) -> Planes:
@@ -135,11 +135,10 @@ def common_residue(first: Planes, second: Planes) -> Planes:
     Added to a frame between, still parts keep levels that RGB has not, where frames would flicker
     between clipped and not clipped otherwise, and nothing appears that only one of them has.
     """
-    y, u, v = (
+    return tuple(
         np.where(a * b > 0, np.where(np.abs(a) < np.abs(b), a, b), np.float32(0))
         for a, b in zip(first, second)
     )
-    return y, u, v
 
 
 def as_published(frame: YuvFrame) -> np.ndarray:
@@ -159,12 +158,17 @@ def as_published(frame: YuvFrame) -> np.ndarray:
         y, u, v = ((plane / form.peak * 255).astype(np.uint8) for plane in (y, u, v))
     if form.chroma == "444":
         return cv2.cvtColor(np.stack((y, v, u), -1), cv2.COLOR_YCrCb2RGB)
-    if form.chroma == "422" or form.width % 2 or form.height % 2:
+    if form.chroma != "420" or form.width % 2 or form.height % 2:
         raise UserError(
             f"{form}: the published conversion knows 444, and 420 of even sizes; give --matrix"
         )
     whole = np.concatenate([plane.reshape(-1) for plane in (y, u, v)])
     return cv2.cvtColor(whole.reshape(-1, form.width), cv2.COLOR_YUV2RGB_I420)
+
+
+def luma_levels(form: YuvFormat, colour: Colour) -> tuple[float, float]:
+    """Return the level of black, and how many levels there are from it to white."""
+    return _levels(form, colour)[0]
 
 
 def _levels(form: YuvFormat, colour: Colour) -> tuple[tuple[float, float], tuple[float, float]]:

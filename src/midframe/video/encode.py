@@ -25,7 +25,7 @@ class VideoWriter:
         fps: frames a second, exactly.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: if it cannot be written; what was there before is still there.
     """
 
     def __init__(self, path: Path, fps: Fraction) -> None:
@@ -41,13 +41,14 @@ class VideoWriter:
         try:
             self._container = av.open(str(self._aside), "w", format="mp4")
         except (av.FFmpegError, OSError) as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise self._cannot(error) from error
         return self
 
     def write(self, picture: np.ndarray) -> None:
         """Append a frame (h, w, 3) uint8 RGB; all have one size.
 
         Raises:
+            UserError: if it cannot be written.
             ValueError: for another size than the first frame's.
         """
         import av
@@ -62,7 +63,10 @@ class VideoWriter:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
         frame.pts = None
-        self._container.mux(self._stream.encode(frame))
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except (av.FFmpegError, OSError) as error:
+            raise self._cannot(error) from error
 
     def _start(self) -> None:
         assert self._size is not None
@@ -82,12 +86,22 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        import av
+
+        whole = kind is None and self._stream is not None
         try:
-            if kind is None and self._stream is not None:
-                self._container.mux(self._stream.encode(None))
-        finally:
-            self._container.close()
-            if kind is None and self._stream is not None:
+            try:
+                if whole:
+                    self._container.mux(self._stream.encode(None))
+            finally:
+                self._container.close()  # writes as well, and so may fail
+            if whole:
                 self._aside.replace(self.path)
-            else:
-                self._aside.unlink(missing_ok=True)
+        except (av.FFmpegError, OSError) as failed:
+            if kind is None:  # else there is an error on its way that says more
+                raise self._cannot(failed) from failed
+        finally:
+            self._aside.unlink(missing_ok=True)
+
+    def _cannot(self, error: Exception) -> UserError:
+        return UserError(f"cannot write {self.path}: {getattr(error, 'strerror', None) or error}")

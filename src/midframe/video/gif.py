@@ -18,6 +18,7 @@ _COLOURS = 256
 _SAMPLES = 24_000  # pixels that the palette is made from
 _LUT_BITS = 6  # colours are looked up with this many bits a channel
 _CLEAR, _END = 256, 257
+_LONGEST = 65535  # hundredths of a second: what a frame has room for
 _CODES = 4096  # GIF's LZW codes have 12 bits at most
 
 
@@ -44,30 +45,65 @@ def encode_gif(frames: Sequence[np.ndarray], fps: float = 10.0, loop: bool = Tru
     if not frames or any(f.shape != frames[0].shape or f.dtype != np.uint8 for f in frames):
         raise ValueError("a GIF takes one or more (h, w, 3) uint8 frames of one size")
     height, width = frames[0].shape[:2]
-    palette = _palette(frames)
-    table = _nearest_table(palette)
-    spread = _spacing(palette)
+    palette = Palette(frames)
     delay = max(2, round(100 / fps))
-    parts = [
-        b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0),
-        palette.astype(np.uint8).tobytes(),
-    ]
-    if loop and len(frames) > 1:
-        parts.append(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00")
-    for frame in frames:
-        parts.append(struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 4, delay, 0, 0))
-        parts.append(struct.pack("<BHHHHB", 0x2C, 0, 0, width, height, 0))
-        parts.append(b"\x08" + _blocks(_lzw(_index(frame, table, spread).tobytes())))
-    return b"".join([*parts, b"\x3b"])
+    shown = (palette.frame(frame, delay) for frame in frames)
+    return b"".join([palette.head(width, height, loop and len(frames) > 1), *shown, b"\x3b"])
 
 
-def _palette(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """Return (256, 3) float colours: median cut, then a few rounds of k-means."""
+class Palette:
+    """The colours of a GIF, and its parts in them: `head`, then each `frame`, then the byte 3b.
+
+    Args:
+        frames: (h, w, 3) uint8 RGB that colours are taken from.
+        clear: whether one entry is kept for what is transparent.
+    """
+
+    def __init__(self, frames: Sequence[np.ndarray], clear: bool = False) -> None:
+        self._colours = _palette(frames, _COLOURS - clear)
+        self._clear = len(self._colours) if clear else None
+        self._table = _nearest_table(self._colours)
+        self._spread = _spacing(self._colours)
+
+    def head(self, width: int, height: int, loop: bool) -> bytes:
+        """Return what a file of this size starts with."""
+        entries = np.zeros((_COLOURS, 3), np.uint8)
+        entries[: len(self._colours)] = self._colours
+        start = b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0) + entries.tobytes()
+        return start + (b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00" if loop else b"")
+
+    def frame(self, image: np.ndarray, delay: int, clear: np.ndarray | None = None) -> bytes:
+        """Return a frame.
+
+        Args:
+            image: (h, w, 3) uint8 RGB.
+            delay: how long it is shown, in hundredths of a second; GIF has room for 655.35 s, and
+                what is longer becomes that.
+            clear: (h, w) bool, what is transparent; for palettes that keep an entry for it.
+        """
+        height, width = image.shape[:2]
+        index = _index(image, self._table, self._spread)
+        control = 0x04  # the next frame is drawn over this one
+        if self._clear is not None:
+            control = 0x09  # it is wiped first, as it would show through
+            if clear is not None:
+                index = np.where(clear, np.uint8(self._clear), index)
+        shown = min(delay, _LONGEST)
+        parts = [
+            struct.pack("<BBBBHBB", 0x21, 0xF9, 4, control, shown, self._clear or 0, 0),
+            struct.pack("<BHHHHB", 0x2C, 0, 0, width, height, 0),
+            b"\x08" + _blocks(_lzw(index.tobytes())),
+        ]
+        return b"".join(parts)
+
+
+def _palette(frames: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """Return (``count``, 3) float colours: median cut, then a few rounds of k-means."""
     pixels = np.concatenate([f.reshape(-1, 3) for f in frames[:: max(1, len(frames) // 8)]])
     pixels = pixels[:: max(1, len(pixels) // _SAMPLES)].astype(np.float32)
-    boxes = [pixels]
-    while len(boxes) < _COLOURS:
-        worst = max(range(len(boxes)), key=lambda i: len(boxes[i]) * boxes[i].var(0).max())
+    boxes, spread = [pixels], [_spread(pixels)]
+    while len(boxes) < count:
+        worst = max(range(len(boxes)), key=spread.__getitem__)
         box = boxes[worst]
         axis = int(box.var(0).argmax())
         split = np.median(box[:, axis])
@@ -75,17 +111,22 @@ def _palette(frames: Sequence[np.ndarray]) -> np.ndarray:
         if not low.any():  # fewer colours than the palette holds
             break
         boxes[worst : worst + 1] = [box[low], box[~low]]
+        spread[worst : worst + 1] = map(_spread, boxes[worst : worst + 2])
     palette = np.stack([box.mean(0) for box in boxes])
     for _ in range(4):
         nearest = _nearest(pixels, palette)
-        count = np.bincount(nearest, minlength=len(palette))
+        counts = np.bincount(nearest, minlength=len(palette))
         for channel in range(3):
             total = np.bincount(nearest, pixels[:, channel], minlength=len(palette))
             palette[:, channel] = np.where(
-                count > 0, total / np.maximum(count, 1), palette[:, channel]
+                counts > 0, total / np.maximum(counts, 1), palette[:, channel]
             )
-    unused = np.zeros((_COLOURS - len(palette), 3), np.float32)
+    unused = np.zeros((count - len(palette), 3), np.float32)
     return np.concatenate([np.rint(palette), unused])
+
+
+def _spread(box: np.ndarray) -> float:
+    return len(box) * float(box.var(0).max())
 
 
 def _nearest(colours: np.ndarray, palette: np.ndarray) -> np.ndarray:

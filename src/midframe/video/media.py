@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from midframe.errors import UserError
+from midframe.video.colour import HD_HEIGHT
+from midframe.video.reader import opened, reason, video_of
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".y4m")
 _UNSPECIFIED, _BT709, _BT601 = 2, 1, 5  # AVCOL_SPC_*
-_HD_HEIGHT = 720  # untagged video of this height and above is BT.709 by convention
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class VideoFrame:
 
 def probe(path: str | Path) -> VideoInfo:
     """Return size, rate and length of a video; `UserError` if it is not one."""
-    with _opened(Path(path)) as container:
-        stream = container.streams.video[0]
+    path = Path(path)
+    with opened(path) as container:
+        stream = video_of(path, container)
         seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
         if not seconds and container.duration:
             seconds = container.duration / 1e6
@@ -73,10 +75,10 @@ def read_video(
     """
     path = Path(path)
     count = 0
-    with _opened(path) as container:
+    with opened(path) as container:
         import av
 
-        stream = container.streams.video[0]
+        stream = video_of(path, container)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
         expected = stream.frames
@@ -87,7 +89,7 @@ def read_video(
                 yield VideoFrame(reduce_to(image, max_side), frame.time)
         except av.FFmpegError as error:
             raise UserError(
-                f"{path}: broken after {count} frames ({_reason(error)}); re-encode it or remove it"
+                f"{path}: broken after {count} frames ({reason(error)}); re-encode it or remove it"
             ) from error
     if not count:
         raise UserError(f"{path}: no frame could be decoded; remove it or export it again")
@@ -119,38 +121,7 @@ def reduce_to(image: np.ndarray, max_side: int | None) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-class _opened:
-    """A container with a video stream; what cannot be opened becomes a `UserError`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> Any:
-        import av
-
-        if not self.path.is_file():
-            raise UserError(f"{self.path}: no such video file")
-        if self.path.stat().st_size == 0:
-            raise UserError(f"{self.path}: the file is empty; copy it again or remove it")
-        try:
-            self.container = av.open(str(self.path))
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise UserError(f"{self.path}: not a readable video ({_reason(error)})") from error
-        video = self.container.streams.video
-        if not video or not video[0].codec_context or not video[0].width:
-            self.container.close()
-            raise UserError(f"{self.path}: there is no video stream in this file")
-        return self.container
-
-    def __exit__(self, *_: object) -> None:
-        self.container.close()
-
-
 def _to_rgb(frame: Any) -> np.ndarray:
     if frame.colorspace == _UNSPECIFIED and not frame.format.name.startswith(("rgb", "bgr", "gbr")):
-        frame.colorspace = _BT709 if frame.height >= _HD_HEIGHT else _BT601
+        frame.colorspace = _BT709 if frame.height >= HD_HEIGHT else _BT601
     return frame.to_ndarray(format="rgb24")
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, get_args
+from typing import IO
 
 import numpy as np
 
 from midframe.errors import UserError
 from midframe.files import aside_of, remove_leftovers
+from midframe.video.format import Chroma, Format
+from midframe.video.timing import NAMED_RATES
 
 SUFFIX = ".yuv"
-Chroma = Literal["420", "422", "444"]
-CHROMAS: tuple[Chroma, ...] = get_args(Chroma)
+CHROMAS: tuple[Chroma, ...] = ("420", "422", "444")
 DEPTHS = (8, 10, 12, 14, 16)
-_STEPS: dict[Chroma, tuple[int, int]] = {"420": (2, 2), "422": (1, 2), "444": (1, 1)}
-_GREATEST_SIDE = 65_536
+YuvFormat = Format
 
 _SIZE = re.compile(r"(?<!\d)([1-9]\d{0,4})[xX]([1-9]\d{0,4})(?!\d)")
 _DEPTH = re.compile(r"(?<!\d)(8|10|12|14|16)[-_ ]?bit|(?<=4\d\dp)(10|12|14|16)le", re.I)
@@ -33,69 +33,6 @@ _FPS = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)[-_ ]?(?:fps|hz)(?![a-z])", re.I)
 _FPS_BEHIND_SIZE = re.compile(
     r"(?<!\d)\d+[xX]\d+_(?!4[24][024](?!\d))(\d{2,3})(?=_|$)"
 )  # of test sequences
-_FILM_RATES = {"23.976": 24, "23.98": 24, "29.97": 30, "47.952": 48, "59.94": 60, "119.88": 120}
-
-
-@dataclass(frozen=True)
-class YuvFormat:
-    """How a frame lies in a file.
-
-    Attributes:
-        width: of the luma plane, in pixels.
-        height: of the luma plane, in pixels.
-        depth: bits a sample, 8 to 16.
-        chroma: "420" halves both sides of the chroma planes, "422" their width, "444" neither.
-    """
-
-    width: int
-    height: int
-    depth: int = 8
-    chroma: Chroma = "420"
-
-    def __post_init__(self) -> None:
-        if not (0 < self.width <= _GREATEST_SIDE and 0 < self.height <= _GREATEST_SIDE):
-            raise UserError(
-                f"{self.width}x{self.height} pixels: sides are from 1 to {_GREATEST_SIDE}"
-            )
-        if self.depth not in DEPTHS:
-            raise UserError(f"depth {self.depth}: give one of {', '.join(map(str, DEPTHS))}")
-        if self.chroma not in CHROMAS:
-            raise UserError(f"chroma {self.chroma}: give one of {', '.join(CHROMAS)}")
-
-    def __str__(self) -> str:
-        return f"{self.width}x{self.height}, {self.depth} bit, {self.chroma}"
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of a sample in the file."""
-        return np.dtype("u1" if self.depth == 8 else "<u2")
-
-    @property
-    def peak(self) -> int:
-        """The greatest sample."""
-        return 2**self.depth - 1
-
-    @property
-    def steps(self) -> tuple[int, int]:
-        """How many lines and columns share a chroma sample."""
-        return _STEPS[self.chroma]
-
-    @property
-    def shapes(self) -> tuple[tuple[int, int], ...]:
-        """Height and width of the three planes."""
-        down, right = self.steps
-        chroma = -(-self.height // down), -(-self.width // right)
-        return (self.height, self.width), chroma, chroma
-
-    @property
-    def frame_bytes(self) -> int:
-        """Size of a frame in the file."""
-        return sum(height * width for height, width in self.shapes) * self.dtype.itemsize
-
-    @property
-    def pixel_format(self) -> str:
-        """Name of this format for ffmpeg."""
-        return f"yuv{self.chroma}p" + ("" if self.depth == 8 else f"{self.depth}le")
 
 
 @dataclass(frozen=True)
@@ -327,7 +264,4 @@ class YuvWriter:
 
 
 def _rate(text: str) -> Fraction | None:
-    if text in _FILM_RATES:
-        return Fraction(_FILM_RATES[text] * 1000, 1001)
-    rate = Fraction(text)
-    return rate or None
+    return NAMED_RATES.get(text) or Fraction(text) or None

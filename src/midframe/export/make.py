@@ -1,0 +1,170 @@
+"""From a model to an exported file that has been run: written aside, compared, and then renamed."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from midframe import __version__
+from midframe.errors import UserError
+from midframe.export import verify
+from midframe.export.engine import load_engine
+from midframe.export.facts import FORMATS, Facts
+from midframe.export.graph import Graph
+from midframe.files import aside_of, remove_leftovers
+from midframe.models.base import Interpolator
+from midframe.models.dis import Dis
+from midframe.models.motion import Guided
+from midframe.plain_text import in_words
+
+TOLERANCE = 1e-3  # a quarter of a step of eight bits
+USUAL = (448, 256)  # whose hints a graph of any size has
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be exported.
+
+    Attributes:
+        model: in eval mode on the CPU, in float32; one that makes its motion takes it instead.
+        name: of the model.
+        format: "onnx", "pt2" or "ncnn".
+        size: (width, height), or None for any.
+        hints: given by the user, beside those of the model.
+        tolerance: largest difference to PyTorch that is allowed, of values in [0, 1].
+        net: options of the network, for the record.
+        weights_sha256: for the record.
+    """
+
+    model: Interpolator
+    name: str
+    format: str
+    size: verify.Size | None
+    hints: Mapping[str, Any]
+    tolerance: float = TOLERANCE
+    net: Mapping[str, Any] | None = None
+    weights_sha256: str | None = None
+
+    @property
+    def all_hints(self) -> dict[str, Any]:
+        """Options of every call, by the size where it is known."""
+        width, height = self.size or USUAL
+        return network(self.model).hints_for(height, width, **self.hints)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file that was made.
+
+    Attributes:
+        facts: what it says of itself.
+        differences: to PyTorch, size by size and time by time.
+    """
+
+    facts: Facts
+    differences: list[verify.Difference]
+
+
+def network(model: Interpolator) -> Interpolator:
+    """Return the network itself of a model that makes its motion: its graph reads motion."""
+    return model.model if isinstance(model, Guided) else model
+
+
+def make(wanted: Wanted, path: Path) -> Made:
+    """Export, run what was exported against PyTorch, and only then give it its name.
+
+    Args:
+        wanted: the model and how.
+        path: the file, or the folder of ncnn; what was there is replaced.
+
+    Raises:
+        UserError: where it cannot be exported, or differs by more than is allowed: nothing is left
+            then.
+    """
+    model = network(wanted.model)
+    if isinstance(model, Dis):
+        raise UserError(
+            f"{wanted.name} is no network: it computes flow by OpenCV, which no format holds"
+        )
+    hints = wanted.all_hints
+    graph = Graph(model, hints, wanted.size).eval()
+    for parameter in graph.parameters():
+        parameter.requires_grad_(False)
+        parameter.data = parameter.data.contiguous()  # other formats have one layout
+    facts = _facts(wanted, graph, hints)
+    sizes = verify.sizes_to_check(wanted.size, graph.pad.multiple)
+    given = verify.example(model, sizes[-1])
+    code = _code(wanted.format)
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
+    aside = aside_of(path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}"))
+    try:
+        aside.mkdir()
+        file = aside / path.name
+        if wanted.format == "ncnn":
+            file.mkdir()
+        code.write(graph, given, facts, file)
+        found = verify.differences(load_engine(file), model, sizes, hints)
+        greatest = max(one.greatest for one in found)
+        if not greatest <= wanted.tolerance:
+            raise UserError(_told(wanted, found))
+        facts = replace(
+            facts, error=greatest, mean_error=sum(one.mean for one in found) / len(found)
+        )
+        code.describe(file, facts)
+        if path.is_dir():
+            shutil.rmtree(path)
+        file.replace(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return Made(facts, found)
+
+
+def _facts(wanted: Wanted, graph: Graph, hints: Mapping[str, Any]) -> Facts:
+    from midframe.export.onnx import OPSET
+
+    model = graph.model
+    return Facts(
+        model=wanted.name,
+        format=wanted.format,
+        size=wanted.size,
+        # smaller ones would have a level of one pixel, which PyTorch records as a case of its own
+        least=1 if wanted.size is not None else graph.pad.multiple + 1,
+        multiple=graph.pad.multiple,
+        context=model.context,
+        times=model.times,
+        needs=tuple(sorted(model.needs)),
+        bins=int(getattr(model, "bins", 0)),
+        trainable=model.trainable,
+        net=dict(wanted.net or {}),
+        hints=dict(hints),
+        weights_sha256=wanted.weights_sha256,
+        opset=OPSET if wanted.format == "onnx" else None,
+        tolerance=wanted.tolerance,
+        midframe=__version__,
+        torch=torch.__version__,
+    )
+
+
+def _code(format: str) -> ModuleType:
+    if format not in FORMATS:
+        raise UserError(f"format {format}: give {', '.join(FORMATS)}")
+    return import_module(f"midframe.export.{format}")
+
+
+def _told(wanted: Wanted, found: list[verify.Difference]) -> str:
+    worst = max(found, key=lambda one: one.greatest)
+    return (
+        f"the exported {wanted.name} differs from PyTorch by up to {worst.greatest:.2g} at "
+        f"{in_words(worst.size)}, t = {worst.t:g} ({worst.mean:.2g} on average); allowed is "
+        f"{wanted.tolerance:g}, so nothing was written; --tolerance takes another limit"
+    )

@@ -1,0 +1,1 @@
+"""The local page of `midframe serve`: a clip in, a smoother or slower one out."""
