@@ -2,7 +2,8 @@
 
 A layout's tiny data set is written by ``write_example(root)`` beside it, or by the function of
 tests/fakes.py that is called as its module (or ``module_function``); without one of them the
-benchmark is not run here.
+benchmark is not run here. Options of the layout that hold the official sizes are replaced by those
+of `fakes.SMALL`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -29,8 +31,8 @@ def name(request) -> str:
     return request.param
 
 
-def _suite(name: str) -> tuple[Protocol, Path | None]:
-    parts, roots = evaluate.suites(compose([f"benchmark={name}"], "evaluate"))
+def _suite(name: str, words: Sequence[str] = ()) -> tuple[Protocol, Path | None]:
+    parts, roots = evaluate.suites(compose([f"benchmark={name}", *words], "evaluate"))
     assert list(parts) == [name]
     return parts[name], roots[name]
 
@@ -39,12 +41,24 @@ def _example(protocol: Protocol, root: Path) -> Path:
     module, _, function = protocol.layout.rpartition(".")
     writers = [getattr(import_module(module), "write_example", None)]
     stem = module.rpartition(".")[2]
-    writers += [getattr(fakes, word, None) for word in (stem, f"{stem}_{function}")]
+    writers += [getattr(fakes, word, None) for word in (f"{stem}_{function}", stem)]
     writer = next((one for one in writers if one), None)
     if writer is None:
         pytest.skip(f"{module} has no write_example, and tests/fakes.py no {stem}")
     writer(root)
     return root
+
+
+def _small(name: str) -> list[str]:
+    """Return the words that let a benchmark take tiny pictures."""
+    module, _, function = _suite(name)[0].layout.rpartition(".")
+    options = fakes.SMALL.get(f"{module.rpartition('.')[2]}.{function}", {})
+    where = f"benchmark.suites.{name}.protocol.layout"
+    return [f"{where}.{key}={_word(value)}" for key, value in options.items()]
+
+
+def _word(value: object) -> str:
+    return json.dumps(value).replace('"', "")
 
 
 def test_it_is_chosen_by_the_name_of_its_file(name):
@@ -78,7 +92,8 @@ def test_a_folder_that_is_not_there_is_answered_with_the_expected_tree(
 
 
 def test_an_example_is_measured_whole_and_twice_the_same(name, tmp_path, monkeypatch):
-    protocol, _ = _suite(name)
+    small = _small(name)
+    protocol, _ = _suite(name, small)
     root = _example(protocol, tmp_path / "data")
     layout = protocol.find_layout()
     clips = {subset: list(layout(root, subset, protocol.context)) for subset in protocol.subsets}
@@ -86,7 +101,8 @@ def test_an_example_is_measured_whole_and_twice_the_same(name, tmp_path, monkeyp
     assert all(groups.values()), "the example has no clip of one of the subsets"
     monkeypatch.chdir(tmp_path)
     words = [f"benchmark={name}", f"benchmark.root={root}", "model=average", "device=cpu"]
-    words += [f"++benchmark.suites.{name}.protocol.expected=null", "threads=1"]
+    words += [f"++benchmark.suites.{name}.protocol.expected=null", "threads=1", *small]
+    words += ["beside=[]"]  # models of which are measured where they are tested
     tables = []
     for out in ("first", "second"):
         assert evaluate.main([*words, f"out={out}"]) == 0
@@ -100,6 +116,8 @@ def _read_results(folder: Path, protocol: Protocol, groups: dict[str, list[str]]
     ``groups`` are, by subset, the videos of its images in their order.
     """
     files = sorted(path.name for path in folder.iterdir())
+    if protocol.submission:
+        files.remove("submission")
     assert files == ["images.csv", "summary.json", "summary.md"]
     rows = list(csv.DictReader((folder / "images.csv").open()))
     record = json.loads((folder / "summary.json").read_text())
@@ -107,6 +125,9 @@ def _read_results(folder: Path, protocol: Protocol, groups: dict[str, list[str]]
     assert record["complete"], record["problems"]
     assert record["images"] == len(rows) == sum(map(len, groups.values()))
     assert len({(row["subset"], row["id"]) for row in rows}) == len(rows)
+    if protocol.submission:
+        pictures = {folder / "submission" / protocol.submission.format(**row) for row in rows}
+        assert {p for p in (folder / "submission").rglob("*.*") if p.is_file()} == pictures
     for subset, videos in groups.items():
         values = [row for row in rows if row["subset"] == subset]
         assert len(values) == record["subsets"][subset]["images"] == len(videos)

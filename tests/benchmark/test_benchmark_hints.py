@@ -10,7 +10,8 @@ import torch
 import yaml
 
 from midframe.benchmark.journal import Journal
-from midframe.benchmark.protocol import Protocol, from_config
+from midframe.benchmark.protocol import Protocol
+from midframe.benchmark.protocol_file import from_config
 from midframe.benchmark.runner import Predictor, run
 from midframe.models.base import Pad
 from midframe.models.ifrnet import IFRNet

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from midframe.benchmark.protocol import from_config
+from midframe.benchmark.protocol_file import from_config
 from midframe.engine.compose import compose
 from midframe.errors import UserError
 from midframe.launch.evaluate import suites
@@ -19,17 +19,31 @@ from midframe.paths import config_dir
 # A digest of a published version never changes: rows of interrupted runs are found by it, and a
 # change that moves a number raises the version.
 DIGESTS = {
-    "davis90_stmfnet@1": "22abea942f48",
-    "davis90_stmfnet_triplet@1": "165dbd5fb411",
+    "adobe240@1": "9ec9c0dca02b",
+    "davis90@1": "1496b3d32c65",
+    "davis90_middle@1": "654a874ba6c1",
+    "gopro@1": "5f70919f4eca",
+    "hd@1": "0f22c805939f",
     "middlebury@1": "84338dfafbe4",
+    "middlebury_eval@1": "32768183d32e",
     "middlebury_softsplat@1": "04f7a0fdda23",
     "middlebury_upr@1": "ce17e2f4168d",
-    "snufilm_stmfnet@1": "e3d23f0ab5c1",
-    "snufilm_stmfnet_triplet@1": "191db07fb2f6",
-    "ucf101_stmfnet@1": "9169f2b85408",
-    "ucf101_stmfnet_triplet@1": "e637f21f2efb",
-    "vfitex_stmfnet@1": "21970518e165",
-    "vfitex_stmfnet_triplet@1": "95c054df7ebb",
+    "snufilm@1": "51f491467998",
+    "snufilm_middle@1": "840a89cc5601",
+    "snufilm_quintuplet@1": "088640f16c86",
+    "ucf101@1": "9877e654eb9e",
+    "ucf101_middle@1": "4d35335422d8",
+    "ucf101_quintuplet@1": "8283e319ee51",
+    "ucf101_softsplat@1": "ffb5efdbf436",
+    "vfitex@1": "26c4322ee84b",
+    "vfitex_middle@1": "0b555b675bf4",
+    "vimeo@1": "6936373fc175",
+    "vimeo_septuplet@1": "240530fd16ba",
+    "vimeo_softsplat@1": "c6ba9d4f1351",
+    "x4k_2k@1": "f88d6561fd62",
+    "x4k_4k@1": "01f5875477de",
+    "xiph_2k@1": "3581289f1629",
+    "xiph_4k@1": "b951bd787b58",
 }
 
 
@@ -91,7 +105,7 @@ def test_three_protocols_measure_middlebury_in_three_ways():
         ({"pad": {"mode": "zero"}}, "mode=zero"),
         ({"pad": {"least": 480}}, "pad.least must be a list"),
         ({"pad": {"least": [480]}}, "a height and a width"),
-        ({"metrics": {"lpips": {"function": "lpips"}}}, "there is no metric lpips.*psnr, ssim"),
+        ({"metrics": {"vif": {"function": "vif"}}}, "there is no metric vif.*psnr, ssim"),
         ({"metrics": {"x": {"function": "PerImage"}}}, "there is no metric PerImage"),
         ({"metrics": {"x": {"function": "known_flow"}}}, "called with .pred, target."),
         ({"metrics": {"x": {"function": "no.such.place"}}}, "metrics.x: no.such.place not found"),

@@ -14,7 +14,9 @@ import yaml
 
 from midframe import metrics
 from midframe.benchmark.journal import Journal, Row
-from midframe.benchmark.protocol import Metric, Protocol, from_config
+from midframe.benchmark.pictures import Pictures
+from midframe.benchmark.protocol import Metric, Protocol
+from midframe.benchmark.protocol_file import from_config
 from midframe.benchmark.runner import Outcome, Predictor, run
 from midframe.data.io import ImageFile
 from midframe.data.layouts import middlebury
@@ -153,7 +155,7 @@ def test_a_reused_row_needs_its_image(scenes, tmp_path):
         if remove:
             (images / "test" / f"{remove}.png").unlink()
         model, journal = Counting(), Journal(tmp_path / "journal.jsonl", "key")
-        run(model, TINY, scenes, journal=journal, images=images)
+        run(model, TINY, scenes, journal=journal, pictures=Pictures(tmp_path))
         journal.close()
         assert model.calls == expected
     first, last = (_picture(scenes / "Venus" / f"{n}.png") for n in ("frame10", "frame11"))

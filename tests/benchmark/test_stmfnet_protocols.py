@@ -26,6 +26,12 @@ SETS = {
     "vfitex": fakes.vfitex,
     "snufilm": fakes.snufilm,
 }
+NAMES = {  # of four frames, and of the middle two of them
+    "ucf101": ("ucf101_quintuplet", "ucf101_middle"),
+    "davis90": ("davis90", "davis90_middle"),
+    "vfitex": ("vfitex", "vfitex_middle"),
+    "snufilm": ("snufilm_quintuplet", "snufilm_middle"),
+}
 
 
 def _protocol(name: str) -> Protocol:
@@ -45,7 +51,7 @@ class Four(Interpolator):
 @pytest.mark.parametrize("name", SETS)
 def test_metrics_are_those_of_the_published_code(golden, name):
     data = np.load(golden("stmfnet/metrics.npz"))
-    protocol = _protocol(f"{name}_stmfnet")
+    protocol = _protocol(NAMES[name][0])
     assert protocol.quantisation == "uint8"
     for case in ("noise", "smooth", "identical", "tiny"):
         target, out = (torch.from_numpy(data[f"{case}/{key}"]) for key in ("gt", "out"))
@@ -58,11 +64,10 @@ def test_metrics_are_those_of_the_published_code(golden, name):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_two_frames_are_measured_on_the_same_images_by_quintuplets_and_triplets(tmp_path, name):
+def test_two_frames_are_measured_on_the_same_images_by_quintuplets_and_their_middle(tmp_path, name):
     root = SETS[name](tmp_path)
     outcomes = []
-    for suffix in ("", "_triplet"):
-        protocol = _protocol(f"{name}_stmfnet{suffix}")
+    for protocol in map(_protocol, NAMES[name]):
         outcomes.append(run(Predictor(Average(), protocol), protocol, root))
     four, two = ({row.key: row.values for row in one.rows} for one in outcomes)
     assert set(four) <= set(two) and (set(four) == set(two)) is (name != "snufilm")
@@ -74,14 +79,14 @@ def test_two_frames_are_measured_on_the_same_images_by_quintuplets_and_triplets(
 
 @pytest.mark.parametrize("name", SETS)
 def test_a_four_frame_model_is_measured_and_needs_quintuplets(tmp_path, name):
-    root, protocol = SETS[name](tmp_path), _protocol(f"{name}_stmfnet")
+    root, protocol = SETS[name](tmp_path), _protocol(NAMES[name][0])
     outcome = run(Predictor(Four(), protocol), protocol, root)
     average = run(Predictor(Average(), protocol), protocol, root)
     assert [row.key for row in outcome.rows] == [row.key for row in average.rows]
     # what moves evenly is better told by four frames; a frame at a wrong place would be seen
     assert outcome.means()["psnr"] > average.means()["psnr"] + 0.5
     with pytest.raises(Exception, match="reads 4 frames, benchmark .* gives 2"):
-        Predictor(Four(), _protocol(f"{name}_stmfnet_triplet"))
+        Predictor(Four(), _protocol(NAMES[name][1]))
 
 
 def _sequences(root, offsets):
@@ -96,7 +101,7 @@ def test_the_mean_is_that_of_the_sequences_means(tmp_path):
     """Targets are the even files, inputs the odd ones: a difference of d is 20 log10(255 / d)."""
     offsets = [(21, 2), (7, 50)]  # eight targets, one target
     _sequences(tmp_path / "data", offsets)
-    protocol = _protocol("vfitex_stmfnet")
+    protocol = _protocol("vfitex")
     outcome = run(Predictor(Average(), protocol), protocol, tmp_path / "data")
     each = [-10 * math.log10((d / 255) ** 2 + 1e-8) for _, d in offsets]
     assert [outcome.count("test"), len(outcome.rows)] == [9, 9]
@@ -107,12 +112,12 @@ def test_the_mean_is_that_of_the_sequences_means(tmp_path):
         "test/s0": pytest.approx(each[0], rel=1e-5),
         "test/s1": pytest.approx(each[1], rel=1e-5),
     }
-    by_image = {**vars(outcome), "protocol": _protocol("ucf101_stmfnet")}
+    by_image = {**vars(outcome), "protocol": _protocol("ucf101_quintuplet")}
     assert Outcome(**by_image).means()["psnr"] == pytest.approx((8 * each[0] + each[1]) / 9)
 
 
 def test_a_killed_evaluation_goes_on_to_the_same_mean_of_sequences(tmp_path):
-    root, protocol = fakes.davis90(tmp_path / "data"), _protocol("davis90_stmfnet")
+    root, protocol = fakes.davis90(tmp_path / "data"), _protocol("davis90")
     whole = run(Predictor(Average(), protocol), protocol, root)
     journal = Journal(tmp_path / "journal.jsonl", "key")
     journal.add(whole.rows[:2])
@@ -126,7 +131,7 @@ def test_a_killed_evaluation_goes_on_to_the_same_mean_of_sequences(tmp_path):
 def test_the_result_tells_every_sequence(tmp_path, monkeypatch, capsys):
     root = fakes.davis90(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
-    words = ["benchmark=davis90_stmfnet", f"benchmark.root={root}", "model=average", "device=cpu"]
+    words = ["benchmark=davis90", f"benchmark.root={root}", "model=average", "device=cpu"]
     assert evaluate.main([*words, "out=out"]) == 0
     record = json.loads((tmp_path / "out/summary.json").read_text())
     assert list(record["sequences"]) == ["test/sequence0", "test/sequence1"]
@@ -141,15 +146,15 @@ def test_what_the_published_counts_are():
     expected = {
         name: dict(_protocol(name).expected)
         for name in (
-            "ucf101_stmfnet",
-            "davis90_stmfnet",
-            "vfitex_stmfnet",
-            "snufilm_stmfnet_triplet",
+            "ucf101_quintuplet",
+            "davis90",
+            "vfitex",
+            "snufilm_middle",
         )
     }
     assert expected == {
-        "ucf101_stmfnet": {"test": 100},
-        "davis90_stmfnet": {"test": 2849},
-        "vfitex_stmfnet": {"test": 19 * 47 + 41},  # one sequence as offered has 87 frames
-        "snufilm_stmfnet_triplet": dict.fromkeys(("easy", "medium", "hard", "extreme"), 310),
+        "ucf101_quintuplet": {"test": 100},
+        "davis90": {"test": 2849},
+        "vfitex": {"test": 19 * 47 + 41},  # one sequence as offered has 87 frames
+        "snufilm_middle": dict.fromkeys(("easy", "medium", "hard", "extreme"), 310),
     }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 
 import midframe.data.parts as parts
 from midframe.data.io import ImageFile, write_image
-from midframe.data.parts import CentreHalf, Tile
+from midframe.data.parts import CentreHalf, Resized, Tile
 from midframe.data.records import Box
 from midframe.errors import UserError
 
@@ -66,6 +67,17 @@ def test_the_centre_is_half_as_high_and_wide(tmp_path, size):
     assert centre.size() == (rows, columns)
     np.testing.assert_array_equal(centre.read(), expected)
     np.testing.assert_array_equal(centre.read(Box(1, 2, 3, 4)), expected[1:4, 2:6])
+
+
+@pytest.mark.parametrize("size", [(4, 15), (3, 7), (8, 30)])
+def test_a_resized_picture_is_that_of_opencv_by_area(path, size):
+    resized = Resized(path, *size)
+    theirs = cv2.resize(cv2.imread(path), size[::-1], interpolation=cv2.INTER_AREA)[..., ::-1]
+    assert resized.size() == size
+    np.testing.assert_array_equal(resized.read(), theirs)
+    np.testing.assert_array_equal(resized.read(Box(1, 2, 2, 4)), theirs[1:3, 2:6])
+    with pytest.raises(UserError, match="a.png: .* do not lie inside"):
+        resized.read(Box(0, 0, size[0] + 1, 1))
 
 
 def test_what_does_not_fit_is_named(path, tmp_path):

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import flop_registry
 from midframe.models.base import Interpolator, Pad
 from midframe.models.zoo import create_model
 from midframe.ops import adacof, correlation, splat, use_backend
-from midframe.speed.flops import count
+from midframe.speed.flops import COUNTED, count
 from midframe.types import Inputs, Prediction
 
 WIDTH, HEIGHT = 10, 6
@@ -48,6 +48,35 @@ def test_convolutions_on_the_padded_size(fake: bool) -> None:
     assert of(nn.ConvTranspose2d(3, 5, 4, 2, 1), fake=fake) == {
         "convolution": 2 * 3 * 5 * 16 * (12 * 8)
     }
+
+
+@pytest.mark.parametrize("fake", [True, False])
+def test_matrix_products(fake: bool) -> None:
+    layer = nn.Linear(12, 7)  # along the lines of 3 x 8
+    assert of(lambda x: layer(x.flatten(1, 2)), fake=fake) == {"addmm": 2 * 12 * 7 * (3 * 8)}
+    assert of(lambda x: x @ x.mT, fake=fake) == {"bmm": 2 * 3 * 8 * 12 * 8}
+
+
+def test_backward_warping_is_not_counted_and_that_is_said() -> None:
+    def warp(x: Tensor) -> Tensor:
+        return nn.functional.grid_sample(x, x[:, :2].movedim(1, -1), align_corners=False)
+
+    assert of(warp) == {} and "not element-wise operations, resizing and backward" in COUNTED
+
+
+def test_a_call_of_several_times_and_samples() -> None:
+    layer = nn.Conv2d(3, 8, 1)
+    assert of(layer, batch=3, times=(0.25, 0.75)) == {"convolution": 3 * 2 * 24 * 12 * 8}
+
+    class Deep(Network):
+        def forward(self, x: Inputs, level: int = 1, **hints: Any) -> Prediction:
+            assert x.t.tolist() == [[0.25, 0.75]] * 3
+            for _ in range(level):
+                super().forward(x)
+            return Prediction(x.frames[:, :1])
+
+    options = {"batch": 3, "times": (0.25, 0.75), "hints": {"level": 4}, "fake": False}
+    assert count(Deep(layer), (12, 8), **options)["convolution"] == 4 * 3 * 2 * 24 * 12 * 8
 
 
 def flow(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import nn
 
 from midframe import Inputs, Prediction, cli, create_model
 from midframe.benchmark import runner
-from midframe.benchmark.protocol import from_config
+from midframe.benchmark.protocol_file import from_config
 from midframe.errors import UserError
 from midframe.models.base import Interpolator, Pad
 from midframe.paths import config_files

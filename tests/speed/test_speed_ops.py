@@ -222,6 +222,7 @@ def pretended_gpu(per_element, monkeypatch):
     monkeypatch.setattr(speed_ops_cuda, "HOST_CALLS", 1)
 
 
+@pytest.mark.slow
 def test_all_sides_run_and_targets_are_told(pretended_gpu):
     found = speed_ops.bench_ops("cuda", only=("splat", "adacof"), rounds=1, say=silent)
     splat = found["cases"][0]["sides"]

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal, get_args
@@ -28,6 +28,7 @@ from midframe.paths import projects
 
 Reduction = Literal["images", "subsets", "sequences"]
 Quantisation = Literal["none", "uint8"]
+_MOVE_NOTHING = ("published", "beside", "note", "extra")  # parts of a protocol
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Metric:
     Attributes:
         function: a name in `midframe.metrics`, such as "psnr", or the dotted name of a function of
             one's own: (pred, target) -> (N,), one value per image; both (N, 3, H, W) in [0, 1].
+            It is called with the images of one clip, in order of time. One that has a parameter
+            ``ends`` is also given (2, 3, H, W), the frames at times 0 and 1.
         options: its keyword arguments, such as the SSIM variant.
         digits: decimals shown.
         unit: shown behind the name, such as "dB".
@@ -54,7 +57,9 @@ class Metric:
         _whole("digits", self.digits, least=0)
         function = self.find()
         try:
-            inspect.signature(function).bind(None, None, **self.options)
+            inspect.signature(function).bind(
+                None, None, **self._ends(function, None), **self.options
+            )
         except TypeError as error:
             raise UserError(f"{self.function} is called with (pred, target): {error}") from error
 
@@ -72,6 +77,15 @@ class Metric:
             )
         return found  # type: ignore[no-any-return]
 
+    def __call__(self, pred: Tensor, target: Tensor, ends: Tensor | None = None) -> Tensor:
+        """Call the function with its options, and with ``ends`` where it asks for them."""
+        function = self.find()
+        return function(pred, target, **self._ends(function, ends), **self.options)
+
+    @staticmethod
+    def _ends(function: Callable[..., Tensor], ends: Tensor | None) -> dict[str, Tensor | None]:
+        return {"ends": ends} if "ends" in inspect.signature(function).parameters else {}
+
 
 @dataclass(frozen=True)
 class Published:
@@ -82,12 +96,14 @@ class Published:
         values: by the names of the protocol's metrics.
         source: where the numbers stand.
         name: our name of the same model (conf/model), if there is one.
+        subset: of the protocol that the numbers are of; None: the overall mean.
     """
 
     model: str
     values: Mapping[str, float]
     source: str
     name: str | None = None
+    subset: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.values, Mapping):
@@ -122,6 +138,11 @@ class Protocol:
         published: rows of papers by this protocol.
         beside: models that are measured on the same images and shown beside, unless a command says
             others: names of conf/model that need no training.
+        submission: where a result is handed in, since nobody has the true frames: the path of each
+            predicted picture, such as "{id}/frame10i11.png", with {subset} and {t} where there are
+            several. There are no metrics then.
+        extra: columns that a command adds to the protocol's own; they are measured on the same
+            images and are no part of its version.
         note: what else there is to know.
     """
 
@@ -140,12 +161,23 @@ class Protocol:
     reduction: Reduction = "images"
     published: tuple[Published, ...] = ()
     beside: tuple[str, ...] = ()
+    submission: str = ""
+    extra: Mapping[str, Metric] = field(default_factory=dict)
     note: str = ""
     layout_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.subsets or not self.metrics:
+        if not self.subsets or not (self.metrics or self.submission):
             raise UserError(self._at("no subset or no metric"))
+        if self.submission and (self.metrics or "{id}" not in self.submission):
+            what = "submission is for frames that nobody has: it names {id}, and there is no metric"
+            raise UserError(self._at(what))
+        self._check_submission()
+        for row in self.published:
+            if row.subset not in (None, *self.subsets):
+                raise UserError(
+                    self._at(f"published: {row.model} is of {row.subset}, which subsets lack")
+                )
         unknown = [s for s in self.expected if s not in self.subsets]
         if unknown:
             raise UserError(
@@ -167,6 +199,19 @@ class Protocol:
             raise UserError(self._at(str(error))) from error
         object.__setattr__(self, "family", self.family or self.name)  # frozen for others
 
+    def _check_submission(self) -> None:
+        """Raise `UserError` where two pictures would have one path, or the path has no sense."""
+        for word, several in (("{subset}", len(self.subsets)), ("{t}", len(self.times))):
+            if self.submission and several > 1 and word not in self.submission:
+                raise UserError(self._at(f"submission={self.submission} must name {word}"))
+        try:
+            self.submission.format(id="a", subset="b", t="0.5")
+        except (KeyError, IndexError, ValueError) as error:
+            known = "{id}, {subset} and {t}"
+            raise UserError(
+                self._at(f"submission={self.submission} may name {known}, not {error}")
+            ) from error
+
     def _at(self, what: str) -> str:
         return f"benchmark {self.name}: {what}; mend conf/benchmark/{self.name}.yaml"
 
@@ -181,17 +226,7 @@ class Protocol:
 
     def digest(self) -> str:
         """Return 12 hex digits that change with everything that may move a number."""
-        content = self.describe()
-        for key in ("published", "beside", "note"):
-            del content[key]
-        # How a lack is taken moves no number; without other options the digest is what it always
-        # was, so results and interrupted runs of older protocols keep theirs.
-        options = content.pop("layout_options")
-        options = {key: value for key, value in options.items() if key != "on_error"}
-        if options:
-            content["layout_options"] = options
-        text = json.dumps(content, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest_of(self.describe())
 
     def find_layout(self) -> Layout:
         """Return the layout with its options bound.
@@ -209,15 +244,28 @@ class Protocol:
         check_options(function, self.layout_options, where, given=LAYOUT_ARGUMENTS)
         return functools.partial(function, **self.layout_options)
 
-    def measure(self, name: str, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the values (N,) of a metric for images (N, 3, H, W).
+    @property
+    def columns(self) -> dict[str, Metric]:
+        """All columns of a table: the protocol's own metrics, then the extra ones."""
+        return {**self.metrics, **self.extra}
+
+    def measure(
+        self, name: str, pred: Tensor, target: Tensor, ends: Tensor | None = None
+    ) -> Tensor:
+        """Return the values (N,) of a column for images (N, 3, H, W) of one clip.
+
+        Args:
+            name: of one of `columns`.
+            pred: in [0, 1], in order of time.
+            target: the same shape.
+            ends: (2, 3, H, W), the frames at times 0 and 1.
 
         Raises:
             UserError: naming the metric, if it refuses an option or returns anything else.
         """
-        metric = self.metrics[name]
+        metric = self.columns[name]
         try:
-            values = metric.find()(pred, target, **metric.options)
+            values = metric(pred, target, ends)
         except ValueError as error:
             what = f"benchmark {self.name}: metric {name} ({metric.function})"
             raise UserError(f"{what}: {error}") from error
@@ -231,10 +279,11 @@ class Protocol:
 
     def try_metrics(self) -> None:
         """Raise `UserError` for options that a metric of the package refuses."""
-        picture = torch.zeros(1, 3, 16, 16)
-        for name, metric in self.metrics.items():
+        picture = torch.zeros(1, 3, 64, 64)
+        ends = torch.zeros(2, 3, 64, 64)
+        for name, metric in self.columns.items():
             if "." not in metric.function:  # one's own may be slow
-                self.measure(name, picture, picture)
+                self.measure(name, picture, picture, ends)
 
     @property
     def gives(self) -> frozenset[str]:
@@ -246,100 +295,23 @@ class Protocol:
         return frozenset(() if option is None or option.default is option.empty else option.default)
 
 
-def from_config(node: Mapping[str, Any], name: str | None = None) -> Protocol:
-    """Build a protocol from plain data, as a file in conf/benchmark holds it.
+def digest_of(description: Mapping[str, Any]) -> str:
+    """Return the digest of a protocol that was written down, see `Protocol.digest`.
 
     Args:
-        node: what stands under ``protocol``.
-        name: that of the file; ``node`` may leave it out then.
-
-    Raises:
-        UserError: naming what is unknown, missing or of the wrong form.
+        description: as `Protocol.describe` returns it, or as it stands in a record.
     """
-    where = name or "benchmark"
-    node = _mapping(node, f"{where}.protocol", "{version: 1, layout: ...}")
-    where = node.setdefault("name", where)
-    if name not in (None, where):
-        raise UserError(
-            f"benchmark {name}: its protocol says name: {where}; write {name} or leave it out"
-        )
-    target, options = _layout(node.get("layout"), where)
-    times = _items(node.get("times", (0.5,)), f"{where}.times", "[0.5]")
-    if not all(isinstance(t, (int, float)) for t in times):
-        raise UserError(f"benchmark {where}.times: give numbers, not {times}")
-    metrics = _mapping(node.get("metrics"), f"{where}.metrics", "{psnr: {function: psnr}}")
-    published = _items(node.get("published"), f"{where}.published", "[{model: A, ...}]")
-    subsets = _items(node.get("subsets"), f"{where}.subsets", "[test]")
-    expected = _mapping(node.get("expected"), f"{where}.expected", "{test: 12}")
-    node.update(
-        layout=target,
-        layout_options=options,
-        subsets=tuple(str(s) for s in subsets),
-        expected={str(s): count for s, count in expected.items()},
-        times=tuple(float(t) for t in times),
-        metrics={k: _make(Metric, v, f"{where}.metrics.{k}") for k, v in metrics.items()},
-        published=tuple(_make(Published, row, f"{where}.published") for row in published),
-        pad=_pad(node.get("pad"), f"{where}.pad"),
-        family=node.get("family") or "",
-        hints=_mapping(node.get("hints"), f"{where}.hints", "{scale_factor: 0.5}"),
-        beside=tuple(map(str, _items(node.get("beside", ()), f"{where}.beside", "[average]"))),
-        note=node.get("note") or "",
-    )
-    return _make(Protocol, node, where)  # type: ignore[no-any-return]
-
-
-def _layout(node: Any, where: str) -> tuple[str, dict[str, Any]]:
-    """Return the dotted name and the options of a layout, written as in conf/data or as a name."""
-    options = {"_target_": node} if isinstance(node, str) else node
-    if not isinstance(options, Mapping) or not isinstance(options.get("_target_"), str):
-        raise UserError(
-            f"benchmark {where}: layout must be like {{_target_: my_module.my_layout}}, with the "
-            f"layout's options beside it, not {node!r}"
-        )
-    words = ("_target_", "_partial_", "_convert_")  # those of conf/data, where Hydra reads them
-    return options["_target_"], {str(k): v for k, v in options.items() if k not in words}
-
-
-def _pad(node: Any, where: str) -> Pad | None:
-    if node is None:
-        return None
-    pad = _mapping(node, where, "{multiple: 16, mode: zeros}")
-    pad["least"] = tuple(_items(pad.get("least", (0, 0)), f"{where}.least", "[480, 640]"))
-    return _make(Pad, pad, where)  # type: ignore[no-any-return]
-
-
-def _make(cls: Any, node: Any, where: str) -> Any:
-    fields = dataclasses.fields(cls)
-    must = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
-    node = _mapping(node, where, "{" + ", ".join(f"{key}: ..." for key in sorted(must)) + "}")
-    unknown = sorted(set(node) - {f.name for f in fields})
-    if unknown:
-        known = ", ".join(sorted(f.name for f in fields))
-        raise UserError(f"benchmark {where} has no key {', '.join(unknown)}; known: {known}")
-    lacking = sorted(must - {key for key, value in node.items() if value is not None})
-    if lacking:
-        raise UserError(f"benchmark {where} lacks {', '.join(lacking)}")
-    try:
-        return cls(**node)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"benchmark {where}: {error}") from error
-    except UserError as error:
-        said = str(error)
-        raise UserError(
-            said if said.startswith("benchmark") else f"benchmark {where}: {said}"
-        ) from error
-
-
-def _mapping(node: Any, where: str, like: str) -> dict[str, Any]:
-    if not isinstance(node, (Mapping, type(None))):
-        raise UserError(f"benchmark {where} must be like {like}, not {node!r}")
-    return dict(node or {})
-
-
-def _items(node: Any, where: str, like: str) -> list[Any]:
-    if isinstance(node, str) or not isinstance(node, (Sequence, type(None))):
-        raise UserError(f"benchmark {where} must be a list like {like}, not {node!r}")
-    return list(node or ())
+    content = {key: value for key, value in description.items() if key not in _MOVE_NOTHING}
+    if not content.get("submission"):
+        content.pop("submission", None)
+    # How a lack is taken moves no number; without other options the digest is what it always
+    # was, so results and interrupted runs of older protocols keep theirs.
+    options = content.pop("layout_options", None) or {}
+    options = {key: value for key, value in options.items() if key != "on_error"}
+    if options:
+        content["layout_options"] = options
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _whole(key: str, value: Any, least: int = 1) -> None:

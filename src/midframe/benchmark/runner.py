@@ -1,166 +1,46 @@
-"""Run a model over a benchmark's images: one row per predicted image, resumable."""
+"""Run a model over a benchmark's images: one row per predicted image, shared and resumable."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from midframe.benchmark import batches
+from midframe.benchmark.batches import SINGLY, Batching, Size, Unit
 from midframe.benchmark.journal import Journal, Row
+from midframe.benchmark.measure import keys, measure
+from midframe.benchmark.outcome import Outcome
+from midframe.benchmark.pictures import Pictures
+from midframe.benchmark.predictor import Predict, Predictor
 from midframe.benchmark.protocol import Protocol
-from midframe.data.dataset import ClipDataset, UnreadableClip, collate
-from midframe.data.io import write_image
-from midframe.data.records import Clip, PartialClips, check_clips
+from midframe.benchmark.team import ALONE, Team
+from midframe.data.dataset import UnreadableClip, collate
+from midframe.data.records import Clip, PartialClips, Sample, check_clips
 from midframe.data.shards import is_packed
 from midframe.errors import UserError
-from midframe.metrics import PerImage
-from midframe.models.base import Interpolator, Pad
-from midframe.picture import to_picture
-from midframe.types import Batch, Inputs, Prediction
 
-Predict = Callable[[Inputs], Prediction]
-Size = tuple[int, int]  # height and width
+__all__ = ["Outcome", "Predict", "Predictor", "check_folder", "find_clips", "run"]
 
 
 @dataclass
-class Outcome:
-    """What came out of one benchmark.
+class Done:
+    """What came of a unit.
 
     Attributes:
-        protocol: how it was measured.
-        rows: one per predicted image, in the order of the data.
-        problems: what is missing or went wrong, one line each; a result with any is incomplete.
-        reused: how many rows come from an earlier, interrupted run.
-        sizes: how many of the measured images have each size (height, width).
-        groups: by the key of each row, the video or shot that it is of.
-        beside: what other models made of the same images, by their names.
+        rows: of its images.
+        problems: clips that cannot be read.
+        size: of the frames.
+        reused: whether the rows are those of an earlier run.
     """
 
-    protocol: Protocol
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row]
     problems: list[str] = field(default_factory=list)
-    reused: int = 0
-    sizes: Counter[Size] = field(default_factory=Counter)
-    groups: dict[str, str] = field(default_factory=dict)
-    beside: dict[str, Outcome] = field(default_factory=dict)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every image that the protocol counts was measured, and no more."""
-        return not self.problems
-
-    def count(self, subset: str) -> int:
-        """Return the number of measured images of a subset."""
-        return sum(row.subset == subset for row in self.rows)
-
-    def means(self, subset: str | None = None) -> dict[str, float]:
-        """Return the mean of every metric over a subset, or overall by the protocol's reduction."""
-        if subset is None and self.protocol.reduction == "subsets":
-            parts = {s: self.means(s) for s in self.protocol.subsets if self.count(s)}
-            return PerImage(parts).means()
-        if self.protocol.reduction == "sequences":
-            return PerImage(self.sequences(subset)).means()
-        rows = [r for r in self.rows if subset in (None, r.subset)]
-        return PerImage({r.key: r.values for r in rows}).means()
-
-    def sequences(self, subset: str | None = None) -> dict[str, dict[str, float]]:
-        """Return the means of each sequence of a subset, or of all, as subset/sequence."""
-        found: dict[str, PerImage] = {}
-        for row in self.rows:
-            if subset in (None, row.subset):
-                name = f"{row.subset}/{self.groups.get(row.key) or row.id}"
-                found.setdefault(name, PerImage()).add(row.key, row.values)
-        return {name: rows.means() for name, rows in found.items()}
-
-    def at_times(self) -> dict[str, Outcome]:
-        """Return the outcome at each target time by itself, where the protocol has several."""
-        found = {}
-        for t in self.protocol.times if len(self.protocol.times) > 1 else ():
-            rows = [row for row in self.rows if row.id.endswith(_at(t))]
-            found[f"{t:.4g}"] = dataclasses.replace(self, rows=rows)
-        return found
-
-    def median_seconds(self) -> float:
-        """Return the median time of one prediction."""
-        return float(torch.tensor([r.seconds for r in self.rows] or [math.nan]).median())
-
-
-class Predictor:
-    """Calls a model as a protocol asks, with its padding and hints, and waits for the device.
-
-    What somebody wrote wins over what was chosen for him, option by option: first comes the
-    model's own choice for the protocol's family and the frames' size, then the protocol's hints,
-    then those that the user wrote for the model (``model.hints``, its `fixed_hints`).
-
-    Args:
-        model: any `Interpolator`, on its device; see `midframe.models.inference` for bfloat16.
-        protocol: gives padding, hints, and the times that the model must know.
-
-    Raises:
-        UserError: if the model cannot take part in this benchmark.
-    """
-
-    def __init__(self, model: Interpolator, protocol: Protocol) -> None:
-        name = model.title
-        if model.least_context > protocol.context:
-            raise UserError(
-                f"{name} reads {2 * model.least_context} frames, benchmark {protocol.name} gives "
-                f"{2 * protocol.context}; choose another benchmark"
-            )
-        if model.times == "half" and any(t != 0.5 for t in protocol.times):
-            raise UserError(
-                f"{name} knows only t = 0.5, benchmark {protocol.name} asks for other times"
-            )
-        lacking = sorted(model.needs - protocol.gives) if model.needs else []
-        if lacking:
-            wrap = "; midframe.models.motion.guided makes motion" * ("motion" in lacking)
-            raise UserError(
-                f"{name} needs {', '.join(lacking)}, benchmark {protocol.name} has none{wrap}"
-            )
-        self.model, self.protocol = model, protocol
-        self.written = {**protocol.hints, **model.fixed_hints}
-        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
-
-    def __call__(self, x: Inputs) -> Prediction:
-        """Predict, and wait until the device is done."""
-        inputs = x.around(self.model.context)
-        pad, family = self.protocol.pad, self.protocol.family
-        out = self.model.interpolate(inputs, pad=pad, benchmark=family, **self.written)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return out
-
-    def call(self, height: int, width: int) -> tuple[dict[str, Any], Pad]:
-        """Return the hints and the padding of calls with frames of this size."""
-        hints = self.model.hints_for(height, width, self.protocol.family, **self.written)
-        return hints, self.model.pad_for(self.protocol.pad, **hints)
-
-    def calls(self, sizes: Mapping[Size, int]) -> list[dict[str, Any]]:
-        """Return how images were predicted, as plain data for the record.
-
-        Args:
-            sizes: how many images there are of each size, as `Outcome.sizes` tells.
-
-        Returns:
-            For each set of hints and padding: hints, pad, images, and their sizes as "640x480".
-        """
-        found: dict[str, dict[str, Any]] = {}
-        for (height, width), count in sorted(sizes.items()):
-            hints, pad = self.call(height, width)
-            said = {"hints": hints, "pad": dataclasses.asdict(pad)}
-            key = json.dumps(said, sort_keys=True, default=str)
-            entry = found.setdefault(key, {**said, "images": 0, "sizes": []})
-            entry["images"] += count
-            entry["sizes"].append(f"{width}x{height}")
-        return list(found.values())
+    size: Size = (0, 0)
+    reused: bool = False
 
 
 def run(
@@ -170,11 +50,17 @@ def run(
     *,
     device: torch.device | str = "cpu",
     journal: Journal | None = None,
-    images: Path | None = None,
+    pictures: Pictures | None = None,
     limit: int | None = None,
+    batching: Batching = SINGLY,
+    team: Team = ALONE,
     progress: bool = True,
+    clips: Mapping[str, PartialClips] | None = None,
 ) -> Outcome:
     """Measure a model on every image of a benchmark.
+
+    What comes out depends neither on the number of processes nor on interruptions: what is
+    predicted at once follows from the data, and a batch of which a row is missing is done again.
 
     Args:
         predict: any callable from inputs to a prediction, such as a `Predictor`.
@@ -182,46 +68,158 @@ def run(
         root: folder of the data; None for layouts that need no files.
         device: where inputs go.
         journal: rows are added as they are done and those that it has are not measured again.
-        images: a folder to which every prediction is written as <subset>/<id>.png.
+        pictures: where they are written, or None.
         limit: only the first so many clips of every subset.
+        batching: how many clips are predicted at once.
+        team: the processes that share the work, each of which calls this; all get the outcome.
         progress: show a progress bar where stderr is a terminal.
+        clips: as `find_clips` returned them before, None to look for them.
 
     Raises:
         UserError: if the data is not there or is not what the protocol says.
     """
-    clips = {subset: _clips(protocol, root, subset) for subset in protocol.subsets}
+    clips = find_clips(protocol, root) if clips is None else clips
     outcome = Outcome(protocol, problems=list(_lacks(protocol, clips)))
     if limit is not None:
         clips = {subset: PartialClips(found[:limit]) for subset, found in clips.items()}
         outcome.problems.append(f"limited to {limit} of every subset")
-    work = [(subset, clip) for subset, found in clips.items() for clip in found]
-    for subset, clip in _track(work, protocol.name, progress):
-        done = journal and _reusable(journal, protocol, subset, clip, images)
-        if done and (size := _size(clip)):
-            outcome.rows += done
-            outcome.reused += len(done)
-            outcome.sizes[size] += len(done)
-            outcome.groups.update((row.key, clip.group) for row in done)
+    units, done = _shared_plan(protocol, clips, batching, journal, pictures, team)
+    mine = _work(
+        predict,
+        protocol,
+        clips,
+        [(i, unit) for i, unit in enumerate(units) if i not in done],
+        device,
+        journal,
+        pictures,
+        team,
+        progress,
+    )
+    if journal is not None and team.rank > 0:
+        journal.close()
+    for part in team.exchange(mine):
+        done.update(part)
+    _gather(outcome, [(units[i], done[i]) for i in sorted(done)], clips)
+    return outcome
+
+
+def _work(
+    predict: Predict,
+    protocol: Protocol,
+    clips: Mapping[str, Sequence[Clip]],
+    pending: Sequence[tuple[int, Unit]],
+    device: torch.device | str,
+    journal: Journal | None,
+    pictures: Pictures | None,
+    team: Team,
+    progress: bool,
+) -> dict[int, Done]:
+    """Do this process's share of what is pending, and return it by the numbers of the units."""
+
+    def members(place: int) -> Sequence[Clip]:
+        subset, places = pending[place][1]
+        return [clips[subset][i] for i in places]
+
+    def load(clip: Clip) -> Sample | UnreadableClip:
+        return batches.read(clip, protocol.context, blind=bool(protocol.submission))
+
+    claims = _track(team.claims(len(pending)), len(pending), protocol.name, progress, team)
+    mine: dict[int, Done] = {}
+    for place, found in batches.ahead(claims, members, load):
+        number, unit = pending[place]
+        samples = [one for one in found if isinstance(one, Sample)]
+        mine[number] = one = Done([], [str(x) for x in found if isinstance(x, UnreadableClip)])
+        if not samples:
             continue
-        try:
-            batch = collate([ClipDataset([clip], protocol.context)[0]], protocol.name)
-        except UnreadableClip as error:
-            outcome.problems.append(str(error))
-            continue
-        batch = batch.to(device).float()
-        rows = _measure(predict, protocol, subset, batch, images)
-        outcome.rows += rows
-        outcome.groups.update((row.key, clip.group) for row in rows)
+        batch = collate(samples, protocol.name).to(device).float()
         height, width = batch.inputs.frames.shape[-2:]
-        outcome.sizes[height, width] += len(rows)
+        one.size = height, width
+        one.rows = measure(predict, protocol, unit.subset, batch, pictures)
         if journal is not None:
-            journal.add(rows)
+            journal.add(one.rows, batches.name_of(members(place)))
+    return mine
+
+
+def _gather(
+    outcome: Outcome, found: Sequence[tuple[Unit, Done]], clips: Mapping[str, Sequence[Clip]]
+) -> None:
+    """Put what was done together, in the order of the data; an image counts once."""
+    seen: set[str] = set()
+    for unit, done in found:
+        outcome.problems += done.problems
+        rows = [row for row in done.rows if row.key not in seen]
+        seen.update(row.key for row in rows)
+        outcome.rows += rows
+        outcome.reused += len(rows) * done.reused
+        if rows:
+            outcome.sizes[done.size] += len(rows)
+        groups = _keys_of(outcome.protocol, [clips[unit.subset][i] for i in unit.members])
+        outcome.groups.update(
+            (row.key, groups[row.id].group) for row in rows if groups[row.id].group
+        )
     outcome.problems += [
         f"{row.key}: the prediction is not finite"
         for row in outcome.rows
         if any(math.isnan(v) for v in row.values.values())
     ]
-    return outcome
+
+
+def _shared_plan(
+    protocol: Protocol,
+    clips: Mapping[str, PartialClips],
+    batching: Batching,
+    journal: Journal | None,
+    pictures: Pictures | None,
+    team: Team,
+) -> tuple[list[Unit], dict[int, Done]]:
+    """Return the work, and what of it is done; the first process decides for all."""
+    names = batches.digest(f"{s}/{clip.id}" for s, found in clips.items() for clip in found)
+    units: list[Unit] = []
+    done: dict[int, Done] = {}
+    if team.rank == 0:
+        units = batches.plan(clips, batching)
+        for i, unit in enumerate(units):
+            one = _reusable(journal, protocol, unit, clips, pictures) if journal else None
+            if one is not None:
+                done[i] = one
+        if journal is not None and team.size > 1 and len(done) < len(units):
+            journal.open()  # gathers what others left, before those at work begin to write
+    first, *others = team.exchange((names, units, done))
+    for rank, (theirs, _, _) in enumerate(others, 1):
+        if theirs != first[0]:
+            raise UserError(
+                f"benchmark {protocol.name}: process {rank} sees other clips than the first one; "
+                "give benchmark.root=DIR a folder that is the same on all machines"
+            )
+    return first[1], first[2]
+
+
+def _keys_of(protocol: Protocol, members: Sequence[Clip]) -> dict[str, Clip]:
+    return {
+        name: clip
+        for clip in members
+        for name in keys(protocol, clip.id, [clip.time(i) for i in clip.targets])
+    }
+
+
+def _reusable(
+    journal: Journal,
+    protocol: Protocol,
+    unit: Unit,
+    clips: Mapping[str, Sequence[Clip]],
+    pictures: Pictures | None,
+) -> Done | None:
+    """Return all rows of a unit, or None if any of them or its picture is not there."""
+    members = [clips[unit.subset][i] for i in unit.members]
+    batch = batches.name_of(members)
+    rows = []
+    for name in _keys_of(protocol, members):
+        row = journal.find(unit.subset, name, batch)
+        if row is None or not (pictures is None or pictures.there(unit.subset, name)):
+            return None
+        rows.append(row)
+    size = batches.size_of(members[0])
+    return None if size is None else Done(rows, size=size, reused=True)
 
 
 def check_folder(root: Path | None) -> None:
@@ -230,6 +228,11 @@ def check_folder(root: Path | None) -> None:
         raise UserError(
             f"benchmark.root={root} is a pack (midframe pack); benchmarks read the original folder"
         )
+
+
+def find_clips(protocol: Protocol, root: Path | None) -> dict[str, PartialClips]:
+    """Return the clips of every subset of a benchmark; raises as `run` does."""
+    return {subset: _clips(protocol, root, subset) for subset in protocol.subsets}
 
 
 def _clips(protocol: Protocol, root: Path | None, subset: str) -> PartialClips:
@@ -265,7 +268,7 @@ def _in_words_of(protocol: Protocol, message: str) -> str:
     return message
 
 
-def _lacks(protocol: Protocol, clips: dict[str, PartialClips]) -> Iterator[str]:
+def _lacks(protocol: Protocol, clips: Mapping[str, PartialClips]) -> Iterator[str]:
     for subset, found in clips.items():
         count, expected = sum(len(c.targets) for c in found), protocol.expected.get(subset)
         if expected is not None:
@@ -275,61 +278,10 @@ def _lacks(protocol: Protocol, clips: dict[str, PartialClips]) -> Iterator[str]:
             yield f"{subset}: {len(found)} clips are there, {found.missing or 'all'} are missing"
 
 
-def _keys(protocol: Protocol, clip_id: str, times: list[float]) -> list[str]:
-    return [clip_id if len(protocol.times) == 1 else clip_id + _at(t) for t in times]
-
-
-def _at(t: float) -> str:
-    return f"@{t:.4g}"
-
-
-def _reusable(
-    journal: Journal, protocol: Protocol, subset: str, clip: Clip, images: Path | None
-) -> list[Row]:
-    """Return all rows of a clip, or none if any of them or its image is not there."""
-    ids = _keys(protocol, clip.id, [clip.time(i) for i in clip.targets])
-    rows = [row for name in ids if (row := journal.find(subset, name)) is not None]
-    pictures = images is None or all(_image(images, subset, name).is_file() for name in ids)
-    return rows if len(rows) == len(ids) and pictures else []
-
-
-def _size(clip: Clip) -> Size | None:
-    """Return the size of a clip's frames, or None where the file is not there any more."""
-    try:
-        height, width = clip.frames[clip.inputs[0]].size()
-    except UserError:
-        return None
-    return height, width
-
-
-@torch.no_grad()
-def _measure(
-    predict: Predict, protocol: Protocol, subset: str, batch: Batch, images: Path | None
-) -> list[Row]:
-    start = time.perf_counter()
-    frames = predict(batch.inputs).frame[0].float()
-    seconds = (time.perf_counter() - start) / len(frames)
-    if protocol.quantisation == "uint8":
-        frames = frames.clamp(0, 1).mul(255).round().div(255)
-    assert batch.target is not None
-    target = batch.target[0]
-    columns = {m: protocol.measure(m, frames, target).tolist() for m in protocol.metrics}
-    ids = _keys(protocol, batch.ids[0], batch.inputs.t[0].tolist())
-    for name, frame in zip(ids, frames):
-        if images is not None:
-            write_image(_image(images, subset, name), to_picture(frame))
-    return [
-        Row(name, subset, {m: v[i] for m, v in columns.items()}, seconds)
-        for i, name in enumerate(ids)
-    ]
-
-
-def _image(images: Path, subset: str, name: str) -> Path:
-    return images / subset / f"{name}.png"
-
-
-def _track(work: list[Any], title: str, progress: bool) -> Iterator[Any]:
-    """Yield the work under a progress bar, which stays silent where stderr is no terminal."""
+def _track(
+    claims: Iterator[int], total: int, title: str, progress: bool, team: Team
+) -> Iterator[int]:
+    """Yield the claims under a progress bar, which stays silent where stderr is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -340,7 +292,10 @@ def _track(work: list[Any], title: str, progress: bool) -> Iterator[Any]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
-        disable=not (progress and console.is_terminal),
+        disable=not (progress and console.is_terminal and team.rank == 0),
         transient=True,
     ) as bar:
-        yield from bar.track(work, description=title)
+        task = bar.add_task(title, total=total)
+        for number in claims:
+            bar.update(task, completed=number)
+            yield number

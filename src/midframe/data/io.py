@@ -13,6 +13,7 @@ import numpy as np
 from midframe.data.records import Box
 from midframe.errors import UserError
 from midframe.files import write_bytes
+from midframe.video.pictures import is_cut_off
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
@@ -41,6 +42,29 @@ class ImageFile:
         check_box(box, picture.shape[:2], self.path)
         # a copy: a view would keep the whole picture in memory
         return cut(picture, box).copy()
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A frame that nobody has, in place of the truth where only a website can measure: all zeros.
+
+    Attributes:
+        path: a picture of the same size.
+    """
+
+    path: str
+
+    def size(self) -> tuple[int, int]:
+        """Return (height, width) of the picture that is named."""
+        return ImageFile(self.path).size()
+
+    def read(self, box: Box | None = None) -> np.ndarray:
+        """Return (h, w, 3) uint8 zeros, as many as the frame or ``box`` has pixels."""
+        size = self.size()
+        if box is not None:
+            check_box(box, size, self.path)
+            size = box.height, box.width
+        return np.zeros((*size, 3), np.uint8)
 
 
 def cut(picture: np.ndarray, box: Box) -> np.ndarray:
@@ -116,24 +140,13 @@ def _read_rgb(path: str) -> np.ndarray:
 
 def _is_cut_off(data: bytes) -> bool:
     """Whether a PNG, JPEG or PPM ends too soon; of other formats it is not known."""
-    if data.startswith(_PNG):
-        at = len(_PNG)
-        while at + 12 <= len(data):
-            length, kind = struct.unpack_from(">I4s", data, at)
-            at += 12 + length
-            if kind == b"IEND":
-                return at > len(data)
-        return True
-    if data.startswith(_JPEG):
-        # neither marker can occur inside coded data; an embedded thumbnail comes before the scan
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or b"\xff\xda" not in data
     if data.startswith(b"P6"):
         head = _PPM.match(data[:_HEAD])
         if head is None:
             return len(data) < _HEAD
         width, height, most = (int(number) for number in head.groups())
         return len(data) < head.end() + 3 * width * height * (2 if most > 255 else 1)
-    return False
+    return is_cut_off(data)
 
 
 def header_size(path: str) -> tuple[int, int] | None:

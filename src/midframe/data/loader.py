@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from midframe.cores import usable_cores
 from midframe.data.allocator import keep_freed_memory
 from midframe.data.dataset import ClipDataset, collate
 from midframe.data.records import Sample, Ticket
+from midframe.data.stacks import offer_stacks
 from midframe.errors import UserError
 from midframe.types import Batch
 
@@ -26,10 +28,21 @@ def worker_count(workers: int | Literal["auto"], world: int = 1) -> int:
     """
     if workers != "auto":
         return int(workers)
-    share = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    share = _cores(world)
     if share <= 2 and not torch.cuda.is_available():
         return 0
     return max(0, min(share - 1, 8))
+
+
+def _cores(world: int) -> int:
+    """Return how many cores a process has that is one of ``world`` in all."""
+    env, cores = os.environ, usable_cores()
+    if "LOCAL_WORLD_SIZE" in env or env.get("SLURM_STEP_NUM_TASKS") != str(world) or world == 1:
+        return cores // int(env.get("LOCAL_WORLD_SIZE", world))
+    # of srun, which may show each process its own cores alone
+    here = re.match(r"\d+", env.get("SLURM_STEP_TASKS_PER_NODE", ""))  # such as 4(x2)
+    own = min(cores, int(env.get("SLURM_CPUS_PER_TASK", 0)))
+    return max(own, cores // int(here[0] if here else world))
 
 
 class Careful(Dataset[Sample]):
@@ -81,6 +94,10 @@ def start_worker(_: int) -> None:
 
     # the main process ends its workers: on ctrl-C they go quietly
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGUSR1"):  # Slurm warns all processes; the main one has to save first
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     keep_freed_memory()
+    offer_stacks()

@@ -10,13 +10,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch.utils.data import DataLoader, Sampler
 
 from midframe.data.dataset import ClipDataset, labelled_share
 from midframe.data.labels import OtherLabels, attach, layout_options, tell_lacking
 from midframe.data.loader import Careful, Loader, careful_collate, start_worker, worker_count
 from midframe.data.records import Clip, Layout, Ticket, check_clips
+from midframe.data.remote import CacheOptions, check_url, is_remote, open_remote
 from midframe.data.sampler import EvalSampler, StepSampler
 from midframe.data.shards import is_packed, open_packed
 from midframe.data.transforms import Augment, Crop
@@ -60,7 +60,7 @@ class Data:
         name: for logs and results.
         layout: see `Layout`; its own options are bound.
         root: the folder of the data set, ``~`` stands for the home folder; None for layouts that
-            need no files.
+            need no files. A URL, such as s3://bucket/folder, is of a packed data set elsewhere.
         context: frames on each side of the gap, as the model takes them.
         global_batch: samples per step over all devices and micro batches.
         crop: the training crop's side or (height, width); None for whole frames.
@@ -76,6 +76,7 @@ class Data:
         val: the fields of `ValOptions`.
         needs_labels: whether labels that were made with other options of the layout are an error;
             else they are left out, with a note.
+        cache: the fields of `CacheOptions`: where and how much of a remote data set is kept.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Data:
         labels: str | Path | None = None,
         val: Mapping[str, Any] | None = None,
         needs_labels: bool = True,
+        cache: Mapping[str, Any] | None = None,
     ) -> None:
         if workers != "auto" and (not isinstance(workers, int) or workers < 0):
             raise UserError(f"data.workers={workers}: give 0, a positive number or auto")
@@ -104,7 +106,10 @@ class Data:
             raise UserError(f"seed={seed}: give a number from 0 on")
         self.name = name
         self.layout = layout
-        self.root = None if root is None else Path(root).expanduser()
+        self.remote = check_url(str(root)) if is_remote(root) else None
+        local = root is not None and self.remote is None
+        self.root = Path(str(root)).expanduser() if local else None
+        self.cache = CacheOptions(**_known(cache or {"dir": "cache"}, CacheOptions, "data.cache"))
         self.context = context
         self.global_batch = global_batch
         self.crop = _crop(crop)
@@ -139,13 +144,16 @@ class Data:
             context = self.val_context if validates else self.context
         if (split, context) not in self._clips:
             found: Sequence[Clip]
-            if self.root is not None and is_packed(self.root):
+            if self.remote is not None:
+                found = open_remote(self.remote, split, context, self.cache)
+            elif self.root is not None and is_packed(self.root):
                 found = open_packed(self.root, split, context)
             else:
                 found = self.layout(self.root, split, context)
             check_clips(found, context, self.name)
+            root = self.remote or self.root
             if not len(found):
-                where = "" if self.root is None else f" of {self.root}"
+                where = "" if root is None else f" of {root}"
                 raise UserError(f"data {self.name}: the split '{split}'{where} has no clip")
             self._clips[split, context] = self._labelled_clips(found, split)
         return self._clips[split, context]
@@ -221,10 +229,12 @@ class Data:
         rank: int = 0,
         world: int = 1,
         micro_batches: int = 1,
+        pin_memory: bool = False,
     ) -> DataLoader:
         """Return a loader of the whole run, ``micro_batches`` batches a step, from ``start_step``.
 
-        Its length counts all steps, wherever it starts. Raises `UserError` where the global batch
+        Its length counts all steps, wherever it starts. ``pin_memory`` is for batches that go to a
+        GPU. Raises `UserError` where the global batch
         cannot be shared evenly.
         """
         sampler = StepSampler(
@@ -237,23 +247,24 @@ class Data:
             steps=steps,
             micro_batches=micro_batches,
         )
-        return self._loader(self.train_set, sampler, worker_count(self.workers, world))
+        workers = worker_count(self.workers, world)
+        return self._loader(self.train_set, sampler, workers, pin_memory)
 
-    def val_loader(self, rank: int = 0, world: int = 1) -> DataLoader:
+    def val_loader(self, rank: int = 0, world: int = 1, *, pin_memory: bool = False) -> DataLoader:
         """Return a loader of this rank's share of the validation clips."""
         sampler = EvalSampler(len(self.val_set), self.val.batch, rank, world, self.val.limit)
         workers = min(worker_count(self.workers, world), 4, len(sampler))
-        return self._loader(self.val_set, sampler, workers)
+        return self._loader(self.val_set, sampler, workers, pin_memory)
 
     def _loader(
-        self, dataset: ClipDataset, sampler: Sampler[list[Ticket]], workers: int
+        self, dataset: ClipDataset, sampler: Sampler[list[Ticket]], workers: int, pin_memory: bool
     ) -> DataLoader:
         return Loader(
             Careful(dataset),
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=partial(careful_collate, dataset=self.name),
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=pin_memory,
             persistent_workers=workers > 0,
             worker_init_fn=start_worker,
         )

@@ -14,6 +14,7 @@ from midframe.data.records import Clip, Source
 from midframe.data.shards import (
     INDEX,
     PACK,
+    PIECE,
     VERSION,
     ShardWriter,
     read_json,
@@ -160,10 +161,14 @@ def _first_pixels(clips: Sequence[Clip], on_error: str) -> int:
         try:
             height, width = frame.size()
             return height * width
-        except UserError:
+        except UserError as error:
             if on_error != "skip":
-                raise
+                raise _with_advice(error) from error
     return 0
+
+
+def _with_advice(error: UserError) -> UserError:
+    return UserError(f"{error}; mend it, or leave such clips out with data.on_error=skip")
 
 
 def _fingerprint(
@@ -241,11 +246,12 @@ def _write_part(
                     places.append(add(source.read()))
                 except UserError as error:
                     if on_error != "skip":
-                        raise
+                        raise _with_advice(error) from error
                     places.append(None)
                     _log.warning("left out: %s", error)
                 advance(1)
     content = {"kind": "shard", "version": VERSION, "bytes": writer.size}
+    content |= {"piece": PIECE, "crc32": writer.checksums}
     write_json(table, {**content, "frames": frames, "flows": flows})
     return True
 
@@ -265,7 +271,10 @@ def _write_index(folder: Path, plan: _Plan, clips: Sequence[Clip]) -> int:
     flows: list[Any] = []
     for number in range(len(plan.parts)):
         table = read_json(folder / f"shard-{number:05d}.json", "shard")
-        shards.append({"file": f"shard-{number:05d}.bin", "bytes": table["bytes"]})
+        entry = {"file": f"shard-{number:05d}.bin", "bytes": table["bytes"]}
+        if table.get("piece") == PIECE:  # older packs have no checksums
+            entry["crc32"] = table["crc32"]
+        shards.append(entry)
         frames += [None if place is None else [number, *place] for place in table["frames"]]
         flows += [None if place is None else [number, *place] for place in table["flows"]]
     entries = []
@@ -280,6 +289,6 @@ def _write_index(folder: Path, plan: _Plan, clips: Sequence[Clip]) -> int:
     # a place that is never asked for may be anything that has the right form
     frames = [[0, 0, 0, 0] if place is None else place for place in frames]
     flows = [[0, 0, 0, 0] if place is None else place for place in flows]
-    head = {"kind": "clips", "version": VERSION, "shards": shards}
+    head = {"kind": "clips", "version": VERSION, "piece": PIECE, "shards": shards}
     write_json(folder / INDEX, {**head, "frames": frames, "flows": flows, "clips": entries})
     return len(entries)

@@ -1,4 +1,4 @@
-"""Frames that are parts of pictures in files: tiles side by side, and the centre of a picture."""
+"""Frames made of pictures in files: tiles side by side, the centre, a picture made smaller."""
 
 from __future__ import annotations
 
@@ -65,6 +65,35 @@ class CentreHalf:
             (height - height // 2) // 2, (width - width // 2) // 2, height // 2, width // 2
         )
         return ImageFile(self.path).read(_within(centre, box, self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """A picture in a file, resized by area (OpenCV's INTER_AREA).
+
+    Attributes:
+        path: the file.
+        height: of the frame, in pixels.
+        width: of the frame, in pixels.
+    """
+
+    path: str
+    height: int
+    width: int
+
+    def size(self) -> tuple[int, int]:
+        """Return (height, width) of the frame."""
+        return self.height, self.width
+
+    def read(self, box: Box | None = None) -> np.ndarray:
+        """Return (h, w, 3) uint8 RGB of the frame, or of the part of it inside ``box``."""
+        import cv2
+
+        if box is not None:
+            check_box(box, self.size(), self.path)
+        picture = ImageFile(self.path).read()
+        frame = cv2.resize(picture, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return frame if box is None else cut(frame, box).copy()
 
 
 def _within(outer: Box, box: Box | None, name: str) -> Box:

@@ -9,6 +9,8 @@ renamed, so what has its final name is complete.
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +27,7 @@ from midframe.files import aside_of
 VERSION = 1
 INDEX = "index.json"
 PACK = "pack.json"
+PIECE = 8 << 20  # bytes of a shard that have a checksum of their own, see `midframe.data.remote`
 
 
 class Place(NamedTuple):
@@ -120,6 +123,7 @@ class ShardWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
+        self.checksums: list[int] = []  # CRC-32 of every `PIECE` bytes, and of what is left
         self._aside = aside_of(path)
         self._file: BinaryIO
 
@@ -148,8 +152,15 @@ class ShardWriter:
 
     def _add(self, array: np.ndarray) -> Place:
         place = Place(self.size, *array.shape[:2])
-        self._file.write(np.ascontiguousarray(array).data)
-        self.size += array.nbytes
+        content = memoryview(np.ascontiguousarray(array).data).cast("B")
+        self._file.write(content)
+        while content:
+            room = PIECE - self.size % PIECE
+            if room == PIECE:
+                self.checksums.append(0)
+            self.checksums[-1] = zlib.crc32(content[:room], self.checksums[-1])
+            self.size += len(content[:room])
+            content = content[room:]
         return place
 
 
@@ -166,6 +177,12 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {again}") from error
     except ValueError as error:
         raise UserError(f"{path}: the index is damaged ({error}); {again}") from error
+    return parse_index(content, path, kind)
+
+
+def parse_index(content: Any, path: str | Path, kind: str) -> dict[str, Any]:
+    """Return what was read as an index, if it is one of this ``kind``; see `read_json`."""
+    again = "delete the folder and make it again"
     if not isinstance(content, dict) or content.get("kind") != kind:
         raise UserError(f"{path}: not an index of {kind}; {again}")
     if content.get("version") != VERSION:
@@ -205,7 +222,12 @@ def open_packed(root: str | Path, split: str, context: int = 1) -> list[Clip]:
         UserError: if the pack is unfinished or damaged, lacks the split, or has another context.
     """
     root = Path(root)
-    pack = read_json(root / PACK, "pack")
+    check_pack(read_json(root / PACK, "pack"), root, split, context)
+    return _clips(root / split)
+
+
+def check_pack(pack: Mapping[str, Any], root: str | Path, split: str, context: int) -> None:
+    """Raise `UserError` where a pack is unfinished, lacks the split, or has another context."""
     if not pack["complete"]:
         raise UserError(f"{root}: packing was not finished; run the same midframe pack once more")
     if split not in pack["splits"]:
@@ -216,17 +238,40 @@ def open_packed(root: str | Path, split: str, context: int = 1) -> list[Clip]:
             f"{2 * context}; pack it again with model=<a model of {2 * context} frames> to "
             "another folder"
         )
-    return _clips(root / split)
 
 
 def _clips(folder: Path) -> list[Clip]:
-    index = read_json(folder / INDEX, "clips")
+    def shard(entry: Mapping[str, Any]) -> str:
+        check_shard(folder / entry["file"], entry["bytes"])
+        return str(folder / entry["file"])
+
+    path = folder / INDEX
+    return clips_of(read_json(path, "clips"), path, shard, ShardFrame, ShardFlow)
+
+
+def clips_of(
+    index: Mapping[str, Any],
+    path: str | Path,
+    shard_of: Callable[[Mapping[str, Any]], Any],
+    frame: Callable[..., Any],
+    flow: Callable[..., Any],
+) -> list[Clip]:
+    """Return the clips of an index.
+
+    Args:
+        index: of a split.
+        path: of the index, for messages.
+        shard_of: makes of a shard's entry what its frames and fields begin with.
+        frame: makes a frame of a shard, offset, height and width.
+        flow: the same of a flow field.
+
+    Raises:
+        UserError: if the index is damaged.
+    """
     try:
-        for shard in index["shards"]:
-            check_shard(folder / shard["file"], shard["bytes"])
-        paths = [str(folder / shard["file"]) for shard in index["shards"]]
-        frames = [ShardFrame(paths[shard], *place) for shard, *place in index["frames"]]
-        flows = [ShardFlow(paths[shard], *place) for shard, *place in index["flows"]]
+        shards = [shard_of(entry) for entry in index["shards"]]
+        frames = [frame(shards[shard], *place) for shard, *place in index["frames"]]
+        flows = [flow(shards[shard], *place) for shard, *place in index["flows"]]
         return [
             Clip(
                 id=one["id"],
@@ -240,6 +285,5 @@ def _clips(folder: Path) -> list[Clip]:
         ]
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(
-            f"{folder / INDEX}: the index is damaged ({error!r}); delete the folder and make it "
-            "again"
+            f"{path}: the index is damaged ({error!r}); delete the folder and make it again"
         ) from error

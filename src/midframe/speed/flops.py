@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -27,7 +27,12 @@ NEEDS_NUMBERS = (
     DynamicOutputShapeException,
     UnsupportedFakeTensorException,
 )
+NO_HINTS: Mapping[str, Any] = MappingProxyType({})
 UNIT = "floating point operations; a multiplication and its addition are two"
+COUNTED = (
+    "convolutions, matrix products, splats, correlations and AdaCoF; not element-wise operations, "
+    "resizing and backward warping"
+)
 
 
 def splat_flops(
@@ -51,8 +56,16 @@ def adacof_flops(image: Shape, weight: Shape, *_: Any, **__: Any) -> int:
     return 2 * 4 * taps * image[1] * batch * height * width
 
 
-def count(model: Interpolator, size: tuple[int, int], *, fake: bool = True) -> dict[str, int]:
-    """Count one frame at t = 0.5 from frames of a size, padded as the model pads.
+def count(
+    model: Interpolator,
+    size: tuple[int, int],
+    *,
+    times: Sequence[float] = (0.5,),
+    batch: int = 1,
+    hints: Mapping[str, Any] = NO_HINTS,
+    fake: bool = True,
+) -> dict[str, int]:
+    """Count a call of `interpolate` on frames of a size, padded as the model pads.
 
     Counted are convolutions, matrix products, splats, correlations and AdaCoF; neither element-wise
     operations nor resizing and backward warping, as is usual.
@@ -60,18 +73,27 @@ def count(model: Interpolator, size: tuple[int, int], *, fake: bool = True) -> d
     Args:
         model: in float32 on the CPU.
         size: width and height.
+        times: of the frames that the call makes.
+        batch: samples of the call.
+        hints: of the call.
         fake: work on shapes alone, which takes no time and no memory; a model that can't is run.
 
     Returns:
         Operations by operator, such as {"convolution": ..., "splat": ...}, in ``UNIT``.
     """
+
+    def counted() -> dict[str, int]:
+        frames = torch.full((batch, 2 * model.context, 3, size[1], size[0]), 0.5)
+        t = torch.tensor([*times]).expand(batch, -1)
+        return _counted(lambda: model.interpolate(given(model, frames, t), **hints))
+
     if not fake:
-        return _counted(model, _frames(model, size))
+        return counted()
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
-            return _counted(model, _frames(model, size))
+            return counted()
     except NEEDS_NUMBERS:
-        return _counted(model, _frames(model, size))
+        return counted()
 
 
 def direct_convolution_flops(
@@ -82,11 +104,7 @@ def direct_convolution_flops(
     return 2 * prod(weight) * positions
 
 
-def _frames(model: Interpolator, size: tuple[int, int]) -> Tensor:
-    return torch.full((1, 2 * model.context, 3, size[1], size[0]), 0.5)
-
-
-def _counted(model: Interpolator, frames: Tensor) -> dict[str, int]:
+def _counted(call: Callable[[], Any]) -> dict[str, int]:
     ops = torch.ops.midframe
     counter = FlopCounterMode(
         display=False,
@@ -100,6 +118,6 @@ def _counted(model: Interpolator, frames: Tensor) -> dict[str, int]:
     )
     # the reference backend works without the operators, and would be counted by its parts
     with use_backend("torch"), counter:
-        model.interpolate(given(model, frames, torch.full((1, 1), 0.5)))
+        call()
     total = counter.get_flop_counts().get("Global", {})
     return {str(op).rpartition(".")[2]: int(flops) for op, flops in total.items()}

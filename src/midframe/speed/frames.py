@@ -19,8 +19,10 @@ def label(size: Sequence[int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def example(model: Interpolator, size: tuple[int, int]) -> Inputs:
-    """Return frames of a picture that moves, the same every time, and t = 0.5."""
+def example(
+    model: Interpolator, size: tuple[int, int], batch: int = 1, times: Sequence[float] = (0.5,)
+) -> Inputs:
+    """Return frames of a picture that moves, the same every time and in every sample."""
     random = torch.Generator().manual_seed(0)
     count, (width, height) = 2 * model.context, size
     high, wide = height + MOVE * count, width + MOVE * count
@@ -29,7 +31,18 @@ def example(model: Interpolator, size: tuple[int, int]) -> Inputs:
     picture = (picture + 0.1 * torch.rand(1, 3, high, wide, generator=random)).clamp(0, 1)
     starts = [MOVE * (count - i) for i in range(count)]
     frames = [picture[..., s : s + height, s : s + width] for s in starts]
-    return given(model, torch.stack(frames, 1).contiguous(), torch.full((1, 1), 0.5))
+    x = torch.stack(frames, 1).repeat(batch, 1, 1, 1, 1)
+    return given(model, x, torch.tensor([*times]).repeat(batch, 1))
+
+
+def noise(
+    model: Interpolator, size: tuple[int, int], batch: int = 1, times: Sequence[float] = (0.5,)
+) -> Inputs:
+    """Return normal noise, N(0, 1), as published scripts time models on; the same every time."""
+    random = torch.Generator().manual_seed(0)
+    width, height = size
+    frames = torch.randn(batch, 2 * model.context, 3, height, width, generator=random)
+    return given(model, frames, torch.tensor([*times]).repeat(batch, 1))
 
 
 def given(model: Interpolator, frames: Tensor, t: Tensor) -> Inputs:
@@ -41,7 +54,8 @@ def given(model: Interpolator, frames: Tensor, t: Tensor) -> Inputs:
         t: (B, T).
     """
     height, width = frames.shape[-2:]
-    counts = (torch.arange(getattr(model, "bins", 0)) % 5 - 2).to(frames)[:, None, None]
+    network = getattr(model, "model", model)  # of one that makes its motion
+    counts = (torch.arange(getattr(network, "bins", 0)) % 5 - 2).to(frames)[:, None, None]
     fields = {
         "events": counts.expand(*t.shape, -1, height, width),
         "events_ends": counts.expand(len(t), 2, -1, height, width),

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
-from midframe.models.inference import for_inference, has_bf16_units
+from midframe.models.inference import has_bf16_units
 from midframe.models.zoo import create_model
+from midframe.speed import ways
 from midframe.speed.frames import example
 from midframe.speed.turns import milliseconds, ratio, turns, using_threads
 from midframe.types import Inputs, Prediction
@@ -79,10 +80,10 @@ def bench_infer(
         UserError: if the model cannot take part in that benchmark, or its data is not there.
     """
     base = create_model(model, weights) if isinstance(model, str) else model
-    ways = _ways(base, compile)
+    sides = _ways(base, compile)
     with using_threads(threads) as used:
         # before the work: what is wrong with the data or the model shows here
-        predictors = {} if root is None else _predictors(ways, Path(root))
+        predictors = {} if root is None else _predictors(sides, Path(root))
         result = {
             "benchmark": "infer",
             "model": model if isinstance(model, str) else type(model).__name__,
@@ -90,35 +91,34 @@ def bench_infer(
             "threads": used,
             "torch": torch.__version__,
             "bf16_units": has_bf16_units(),
-            "ways": _measure(ways, example(base, size), rounds),
+            "ways": _measure(sides, example(base, size), rounds),
         }
         if root is not None:
-            result |= _quality(ways, predictors, Path(root))
+            result |= _quality(sides, predictors, Path(root))
     return result
 
 
 def _ways(base: Interpolator, compiled: bool) -> dict[str, Way]:
-    last = for_inference(base, "fp32")
-    ways = {
-        BASE: Way(base),
-        "float32 channels_last": Way(last),
-        "bf16 autocast channels_last": Way(last, autocast=True),
-    }
+    last = {x: ways.Way(x, channels_last=True) for x in ("fp32", "bf16")}
     # of a model that does not say that it casts, autocast is the only half precision
-    halves = base.casts or next(base.parameters(), None) is None
-    precisions = {"float32": "fp32"} | ({"bf16": "bf16"} if halves else {})
-    if halves:
-        ways["bf16 channels_last"] = Way(for_inference(base, "bf16"))
-    if compiled:
-        for name, precision in precisions.items():
-            fast = for_inference(base, precision)
-            fast.compile()  # its forward, which `interpolate` calls
-            ways[f"{name} channels_last compiled"] = Way(fast)
-    return ways
+    ready = {x: ways.prepare(base, way) for x, way in last.items() if not ways.obstacle(base, way)}
+    found = {
+        BASE: Way(base),
+        f"{BASE} channels_last": Way(ready["fp32"]),
+        "bf16 autocast channels_last": Way(ready["fp32"], autocast=True),
+    }
+    if "bf16" in ready:
+        found["bf16 channels_last"] = Way(ready["bf16"])
+    for precision in ready if compiled else ():
+        fast = ways.prepare(base, last[precision])
+        fast.compile()  # its forward, which `interpolate` calls
+        label = {"fp32": BASE}.get(precision, precision)
+        found[f"{label} channels_last compiled"] = Way(fast)
+    return found
 
 
-def _measure(ways: Mapping[str, Way], x: Inputs, rounds: int) -> dict[str, dict[str, float]]:
-    calls = {name: lambda way=way: way(way.model.interpolate, x) for name, way in ways.items()}
+def _measure(sides: Mapping[str, Way], x: Inputs, rounds: int) -> dict[str, dict[str, float]]:
+    calls = {name: lambda way=way: way(way.model.interpolate, x) for name, way in sides.items()}
     frames = {name: call().frame.float() for name, call in calls.items()}  # also the warm-up
     wall, busy = turns(calls, rounds)
     return {
@@ -129,21 +129,21 @@ def _measure(ways: Mapping[str, Way], x: Inputs, rounds: int) -> dict[str, dict[
             "speed_cpu": ratio(busy, BASE, name),
             "max_difference": round(float((frames[name] - frames[BASE]).abs().max()), 5),
         }
-        for name in ways
+        for name in sides
     }
 
 
-def _predictors(ways: Mapping[str, Way], root: Path) -> dict[str, Predictor]:
+def _predictors(sides: Mapping[str, Way], root: Path) -> dict[str, Predictor]:
     """Return what calls each way's model as the benchmark asks, once there is something to do."""
     import yaml
 
     from midframe.benchmark import runner
-    from midframe.benchmark.protocol import from_config
+    from midframe.benchmark.protocol_file import from_config
     from midframe.paths import config_files
 
     text = config_files("benchmark")[BENCHMARK].read_text(encoding="utf-8")
     protocol = from_config(yaml.safe_load(text)["protocol"], BENCHMARK)
-    found = {name: runner.Predictor(way.model, protocol) for name, way in ways.items()}
+    found = {name: runner.Predictor(way.model, protocol) for name, way in sides.items()}
     one = runner.run(found[BASE], protocol, root, limit=1, progress=False)
     if not one.rows:
         raise UserError(f"--root {root}: nothing to measure; {one.problems[0]}")
@@ -151,14 +151,14 @@ def _predictors(ways: Mapping[str, Way], root: Path) -> dict[str, Predictor]:
 
 
 def _quality(
-    ways: Mapping[str, Way], predictors: Mapping[str, Predictor], root: Path
+    sides: Mapping[str, Way], predictors: Mapping[str, Predictor], root: Path
 ) -> dict[str, Any]:
     """Return by the protocol each way's mean PSNR, its change, and its PSNR against float32."""
     from midframe.benchmark import runner
 
-    frames: dict[str, list[Tensor]] = {name: [] for name in ways}
+    frames: dict[str, list[Tensor]] = {name: [] for name in sides}
     found = {}
-    for name, way in ways.items():
+    for name, way in sides.items():
 
         def predict(x: Inputs, name: str = name, way: Way = way) -> Prediction:
             out = way(predictors[name], x)
@@ -176,7 +176,7 @@ def _quality(
                 "change": round(means[name] - means[BASE], 4),
                 "against_float32": _likeness(frames[name], frames[BASE]),
             }
-            for name in ways
+            for name in sides
         },
     }
 

@@ -5,21 +5,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.models.base import Interpolator
-from midframe.speed import flops
+from midframe.speed import apart, flops, memory
 from midframe.speed.frames import example, label
 from midframe.speed.turns import turns
 
@@ -51,7 +48,7 @@ def probe(
     model = zoo.create_model(name)
     found: dict[str, Any] = {
         "parameters": check_parameters(model, info),
-        "weights_bytes": _bytes(model),
+        "weights_bytes": memory.bytes_of(model),
         "weight_keys": key_names(model, info),
         "threads": torch.get_num_threads(),
     }
@@ -90,9 +87,9 @@ def key_names(model: Interpolator, info: Mapping[str, Any]) -> str | None:
     return f"renamed: {names}" if names else "as published"
 
 
-def padded(model: Interpolator, width: int, height: int) -> tuple[int, int]:
+def padded(model: Interpolator, width: int, height: int, **hints: Any) -> tuple[int, int]:
     """Return width and height of what the network gets for frames of this size."""
-    pad = model.padding(**model.hints_for(height, width))
+    pad = model.padding(**model.hints_for(height, width, **hints))
     left, right, top, bottom = pad.amounts(height, width)
     return width + left + right, height + top + bottom
 
@@ -108,47 +105,15 @@ def _cost(model: Interpolator, size: tuple[int, int], rounds: int) -> dict[str, 
     if "cv2" in sys.modules:  # which has threads of its own
         sys.modules["cv2"].setNumThreads(torch.get_num_threads())
     x = example(model, size)
-    before = _start_of_peak()
+    before = memory.start_of_peak()
     model.interpolate(x)
     wall, busy = (times["it"] for times in turns({"it": lambda: model.interpolate(x)}, rounds))
     return {
         "seconds": round(median(wall), 5),
         "seconds_each": [round(value, 5) for value in wall],
         "processor_seconds": round(median(busy), 5),
-        "peak_bytes": _bytes(model) + max(_peak() - before, 0),
+        "peak_bytes": memory.bytes_of(model) + max(memory.peak() - before, 0),
     }
-
-
-def _bytes(model: torch.nn.Module) -> int:
-    tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
-    return sum(x.numel() * x.element_size() for x in tensors)
-
-
-def _start_of_peak() -> int:
-    """Forget the highest resident memory so far and return the present one, in bytes."""
-    # where this is not allowed the peak of the imports stays, which is small beside a model's
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _resident("VmRSS")
-
-
-def _peak() -> int:
-    return _resident("VmHWM")
-
-
-def _resident(field: str) -> int:
-    """Return resident memory in bytes: "VmRSS" now, "VmHWM" the highest."""
-    try:
-        # Linux hands getrusage's maximum on to a new program, so it may be the parent's
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith(f"{field}:"):
-                return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main(argument: str) -> int:
@@ -156,12 +121,11 @@ def main(argument: str) -> int:
     try:
         row = probe(**json.loads(argument))
     except Exception as error:  # the parent makes a row of it, whatever it is
-        lines = str(error).strip().splitlines()
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        row = {"error": f"{kind}{lines[0] if lines else ''}".rstrip(": ")}
+        row = apart.failure(error)
     print(json.dumps(row), flush=True)
     return 1 if "error" in row else 0
 
 
 if __name__ == "__main__":
+    memory.go_first()
     sys.exit(main(sys.argv[1]))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from midframe.models import zoo
 from midframe.paths import config_files
+from midframe.speed import apart
 
 MARKERS = "<!-- models -->", "<!-- /models -->"
 FACTS = (
@@ -24,7 +20,7 @@ FACTS = (
 NOTHING = "-"
 LONG_TITLE = 60  # characters
 SHORT = {"1280x720": "720p"}  # the table is wide enough
-Row = dict[str, Any]
+Row = apart.Row
 
 
 def ordered(names: Sequence[str]) -> list[str]:
@@ -75,40 +71,7 @@ def measure(
     info = zoo.describe(name)
     facts = {"name": name, "title": title(name), **{key: info.get(key) for key in FACTS}}
     asked = {"name": name, "sizes": sizes, "rounds": rounds, "threads": threads}
-    done = subprocess.run(
-        [*command, json.dumps(asked)],
-        capture_output=True,
-        text=True,
-        env=_environment(threads),
-        check=False,
-    )
-    return {**facts, **_row(done)}
-
-
-def _environment(threads: int | None) -> dict[str, str]:
-    found = dict(os.environ)
-    if threads is not None:
-        found["OMP_NUM_THREADS"] = str(threads)
-    # the same code in the child, wherever this process has it from
-    package = str(Path(__file__).resolve().parents[2])
-    found["PYTHONPATH"] = os.pathsep.join(filter(None, (package, found.get("PYTHONPATH"))))
-    return found
-
-
-def _row(done: subprocess.CompletedProcess[str]) -> Row:
-    """Read the row on the last line, or say how the process ended."""
-    try:
-        row = json.loads(done.stdout.strip().splitlines()[-1])
-    except (IndexError, json.JSONDecodeError):
-        row = None
-    if isinstance(row, dict):
-        return row
-    if done.returncode < 0:
-        cause = signal.Signals(-done.returncode).name
-        hint = "; was there enough memory?" if cause == "SIGKILL" else ""
-        return {"error": f"ended by {cause}{hint}"}
-    said = done.stderr.strip().splitlines()
-    return {"error": said[-1] if said else f"no row, exit code {done.returncode}"}
+    return {**facts, **apart.run(asked, command, threads)}
 
 
 def gflop(row: Row, size: str) -> str:

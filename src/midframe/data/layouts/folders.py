@@ -87,6 +87,16 @@ def need_split(name: str, split: str, known: Iterable[str]) -> None:
         raise UserError(f"data {name} has no split '{split}'; there are {', '.join(known)}")
 
 
+def need_size(path: str, size: Sequence[int], what: str) -> None:
+    """Raise `UserError` where a picture is not (height, width) pixels large; ``what`` it is of."""
+    height, width = ImageFile(path).size()
+    if (height, width) != tuple(size):
+        raise UserError(
+            f"{path}: {width}x{height} pixels, but {what} has {size[1]}x{size[0]}; take its "
+            "original frames"
+        )
+
+
 def read_list(path: Path) -> list[str]:
     """Return the lines of a list file without blank ones; `UserError` if it cannot be read."""
     return [line.strip() for line in _text(path).splitlines() if line.strip()]
