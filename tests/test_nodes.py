@@ -30,7 +30,7 @@ def test_targets_are_found_as_hydra_finds_them(target: str, found: object) -> No
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        (None, "here._target_ None is no dotted name"),
+        (None, "here has no _target_, which names its class or function"),
         ("Linear", "no dotted name"),
         ("torch..Linear", "no dotted name"),
         ("torch.nn.Lineer", "torch.nn .*has no Lineer; did you mean Linear"),

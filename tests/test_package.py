@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
@@ -34,18 +36,35 @@ def test_wheel_carries_its_configs_and_trains(tmp_path: Path) -> None:
     assert "midframe/speed/per_element.cu" in kernels
     assert not any("__pycache__" in name or name.startswith("tests") for name in names)
 
-    site = tmp_path / "site"
-    subprocess.run([*pip, "install", "--no-deps", "-t", str(site), str(wheel)], check=True)
+    # An environment of its own; what midframe needs comes from this one, midframe itself does not:
+    # folders that a .pth names are searched for packages, not for editable ones.
+    venv.create(tmp_path / "fresh", with_pip=False)
+    scripts = tmp_path / "fresh" / Path(sysconfig.get_path("scripts")).name
+    python, folder = scripts / "python", "import sysconfig; print(sysconfig.get_path('purelib'))"
+    asked = subprocess.run([python, "-c", folder], capture_output=True, text=True, check=True)
+    site = Path(asked.stdout.strip())
+    needed = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    (site / "needed.pth").write_text("\n".join(sorted(needed)) + "\n")
+    subprocess.run([*pip, "--python", str(python), "install", "--no-deps", str(wheel)], check=True)
     work = tmp_path / "work"
     work.mkdir()
-    env = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
-    where = subprocess.run(
-        [sys.executable, "-c", "import midframe.paths as p; print(p.config_dir())"],
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MIDFRAME_PROJECT")}
+    env = {**kept, "OMP_NUM_THREADS": "1"}
+    asked = subprocess.run(
+        [python, "-c", "import midframe.paths as p, hydra_plugins.midframe_launcher as l; "
+         "print(p.config_dir(), l.__file__)"],
         cwd=work, env=env, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert Path(where.stdout.strip()) == site / "midframe" / "conf"
-    command = [sys.executable, "-m", "midframe.cli", "train", "experiment=smoke"]
-    tiny = ["trainer.max_steps=2", "data.crop=32", "data.val.limit=1"]
-    tiny.append("trainer.val_check_interval=2")
+    config, plugin = map(Path, asked.stdout.split())
+    assert config == site / "midframe" / "conf" and plugin.parent == site / "hydra_plugins"
+    tiny = ["experiment=smoke", "trainer.max_steps=2", "data.crop=32", "data.val.limit=1"]
+    tiny += ["trainer.val_check_interval=2", "logger=csv"]
+    command = [str(scripts / "midframe"), "train"]
     subprocess.run([*command, *tiny], cwd=work, env=env, check=True, timeout=300)
     assert list(work.glob("runs/smoke-*/last.ckpt"))
+    sweep = subprocess.run(
+        [*command, "-m", *tiny, "seed=1,2"],
+        cwd=work, env=env, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert sweep.returncode == 0, sweep.stdout + sweep.stderr
+    assert "2 jobs: 2 finished" in sweep.stdout and len(list(work.glob("runs/smoke-*"))) == 3

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from footage import pan, write_video
 from recordings import drawn
 
 from midframe import cli
@@ -21,9 +22,11 @@ from midframe.launch.check import check
 from midframe.launch.evaluate import main as evaluate
 from midframe.models import zoo
 from midframe.models.zoo import create_model, list_models
+from midframe.video.media import read_video
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 
+CLIP = "clip.mp4"
 RAW = "clip_640x360_30fps_10bit.yuv"  # names that the README uses
 RECORDING = "RECORDING.aedat4"
 
@@ -73,8 +76,16 @@ def test_interpolation_commands(arguments: list[str], folder: Path) -> None:
     if arguments[0] == RECORDING:
         pytest.importorskip("dv_processing", reason="the extra 'events' is not installed")
         write_recording(drawn(), folder / RECORDING)
+    if arguments[0] == CLIP:
+        write_video(folder / CLIP, pan(1, range(3, 13, 3)), "libx264")
     assert cli.main(["interpolate", *arguments]) == 0
     factor = int(arguments[arguments.index("--factor") + 1]) if "--factor" in arguments else 2
+    if arguments[0] == CLIP:
+        made = {"smooth.mp4": 8, "slow.mp4": 16}  # of four frames, the last shown as long as it was
+        for name, count in made.items():
+            if name in arguments:
+                assert sum(1 for _ in read_video(folder / name)) == count
+        return
     if arguments[0] == RAW:
         frame = 640 * 360 * 3
         assert (folder / "out.yuv").stat().st_size == (factor + 1) * frame

@@ -45,7 +45,10 @@ html_copy_source = False
 
 NAVIGATION = {
     "To read": (
-        *("docs/quick", "docs/distillation", "docs/benchmarks", "conf/README"),
+        *("docs/quick", "docs/distillation", "docs/stmfnet", "docs/compression", "docs/events"),
+        *("docs/tracking", "docs/sweeps", "docs/clusters"),
+        *("docs/video", "docs/serve", "docs/export"),
+        *("docs/metrics", "docs/results", "docs/benchmarks", "conf/README"),
         *("docs/licences", "CHANGELOG"),
     ),
     "To add to it": (

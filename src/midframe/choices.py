@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from midframe.errors import UserError
+from midframe.errors import UserError, known_names
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -43,6 +43,10 @@ def _model(path: Path, content: Mapping[str, Any]) -> None:
     net = content.get("net")
     if not isinstance(net, dict) or "_target_" not in net:
         raise UserError(f"{path} has no net._target_: the class to build")
+    known = ("name", "net", "loss", "weights", "parts", "hints", "motion", "info", "defaults")
+    for key in content:
+        if key not in known:
+            raise UserError(f"{path}: a model's file has no {key}; {known_names(key, known)}")
     _named(path, content)
 
 

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 
 def _train(args: list[str]) -> int:
+    from midframe.engine import stopping
+
+    stopping.hold()  # until the imports are done
     from midframe.launch.tasks import train_main
 
     return train_main(args)
@@ -43,7 +46,13 @@ def _labels(args: list[str]) -> int:
 def _interpolate(args: list[str]) -> int:
     from midframe.launch import entry, interpolate
 
-    return _parsed("interpolate", interpolate, args, entry.guarded)
+    return _parsed("interpolate", interpolate, args, entry.guarded, mixed=True)
+
+
+def _serve(args: list[str]) -> int:
+    from midframe.launch import guard, serve
+
+    return _parsed("serve", serve, args, guard.guarded)
 
 
 def _events(args: list[str]) -> int:
@@ -63,6 +72,12 @@ def _compress(args: list[str]) -> int:
     from midframe.launch import compress, entry
 
     return _parsed("compress", compress, args, entry.guarded)
+
+
+def _export(args: list[str]) -> int:
+    from midframe.launch import entry, export
+
+    return _parsed("export", export, args, entry.guarded)
 
 
 def _options(args: list[str]) -> int:
@@ -86,16 +101,41 @@ def _doctor(args: list[str]) -> int:
     return _parsed("doctor", doctor, args, guard.guarded)
 
 
+def _compare(args: list[str]) -> int:
+    from midframe.launch.compare import main
+
+    return main(args)
+
+
+def _speed(args: list[str]) -> int:
+    from midframe.launch.speed import main
+
+    return main(args)
+
+
+def _report(args: list[str]) -> int:
+    from midframe.launch.report import main
+
+    return main(args)
+
+
+def _runs(args: list[str]) -> int:
+    from midframe.launch import guard, runs_command
+
+    return _parsed("runs", runs_command, args, guard.guarded)
+
+
 def _parsed(
     name: str,
     module: ModuleType,
     args: Sequence[str],
     guarded: Callable[[Callable[[], object]], int],
+    mixed: bool = False,
 ) -> int:
-    """Run a command that declares its options with argparse."""
+    """Run a command that declares its options with argparse; ``mixed``: between its words too."""
     parser = argparse.ArgumentParser(f"midframe {name}", description=module.__doc__)
     module.add_arguments(parser)
-    options = parser.parse_args(args)
+    options = parser.parse_intermixed_args(args) if mixed else parser.parse_args(args)
     return guarded(lambda: module.run(options))
 
 
@@ -125,16 +165,41 @@ COMMANDS = {
         OVERRIDES,
         "measure a model: midframe evaluate model=dis benchmark=middlebury",
     ),
+    "compare": Command(
+        _compare,
+        "A B",
+        "is one model really better? two results of evaluate, image by image",
+    ),
+    "report": Command(
+        _report,
+        "RESULTS ... --out DIR",
+        "results as one page: tables, paper against measured, plots, pictures",
+    ),
+    "speed": Command(
+        _speed,
+        OVERRIDES,
+        "what a model costs: midframe speed model=upr size=[448x256,1280x720]",
+    ),
     "check": Command(
         _check,
         OVERRIDES,
         "find config errors of a training run without running it",
     ),
+    "runs": Command(
+        _runs,
+        "[DIR]",
+        "list runs and sweeps: state, best metric, duration; or compare A B",
+    ),
     "interpolate": Command(
         _interpolate,
-        "A B --out DIR",
-        "put frames between two pictures, or into raw video (IN.yuv OUT.yuv):\n"
-        "[--factor 8] [--model NAME] [--weights FILE]",
+        "INPUT OUTPUT",
+        "put frames into a video, or between two pictures (A B --out DIR):\n"
+        "[--factor 8] [--fps 60] [--slow-motion 4] [--weights FILE]",
+    ),
+    "serve": Command(
+        _serve,
+        "[--port N]",
+        "a page on this machine: drop a clip, watch before and after",
     ),
     "pack": Command(
         _pack,
@@ -156,6 +221,12 @@ COMMANDS = {
         "RUN --out FILE",
         "derive a narrower network from a sparse one: conf/model/NAME.yaml\n[--transfer FILE]",
     ),
+    "export": Command(
+        _export,
+        "MODEL",
+        "a model for other programs: midframe export ifrnet --weights FILE\n"
+        "[--format onnx|pt2|ncnn] [--size WxH|dynamic]",
+    ),
     "models": Command(
         _models,
         "[NAME ...]",
@@ -169,7 +240,7 @@ COMMANDS = {
     "bench": Command(
         _bench,
         "KIND",
-        "measure speed: train, infer, anytime, data, ops; JSON with ratios",
+        "measure speed: train, infer, data, ops, video ...; JSON with ratios",
     ),
     "doctor": Command(
         _doctor,

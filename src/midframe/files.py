@@ -8,11 +8,15 @@ import re
 import shutil
 import socket
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_LEFTOVER = re.compile(r".*\.(?P<host>[^.]+)-(?P<process>\d+)\.part")
+_DAY = 24 * 3600.0  # seconds
 
 
 def aside_of(path: Path) -> Path:
@@ -24,11 +28,17 @@ def aside_of(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what processes of this host that are gone have left half-written in a folder."""
-    gone = re.compile(rf".*\.{re.escape(_host())}-(\d+)\.part")
+    """Delete what processes that are gone have left half-written in a folder.
+
+    Whether one is gone can be asked on its host alone: what those of another one, which may have
+    failed, began to write is deleted when nothing was added for a day.
+    """
     for path in list(folder.glob("*.part")):
-        match = gone.fullmatch(path.name)
-        if match is None or _is_running(int(match[1])):
+        match = _LEFTOVER.fullmatch(path.name)
+        if match is None:
+            continue
+        here = match["host"] == _host()
+        if _is_running(int(match["process"])) if here else _age(path) < _DAY:
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -87,6 +97,15 @@ def write_json(path: str | Path, content: Any) -> None:
 
 def _host() -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40]
+
+
+def _age(path: Path) -> float:
+    """Return for how many seconds nothing was written to a file, or to anything in a folder."""
+    inside = path.rglob("*") if path.is_dir() else ()
+    try:
+        return time.time() - max(one.stat().st_mtime for one in (path, *inside))
+    except FileNotFoundError:  # it was renamed meanwhile
+        return 0.0
 
 
 def _is_running(process: int) -> bool:

@@ -29,6 +29,10 @@ def find_target(target: Any, where: str) -> Callable[..., Any]:
             goes wrong inside an imported file is a defect of that file and propagates.
     """
     label = f"{where}._target_ {target}"
+    if target is None:
+        raise UserError(
+            f"{where} has no _target_, which names its class or function: _target_: package.Name"
+        )
     if not _DOTTED.fullmatch(str(target or "")):
         raise UserError(f"{label} is no dotted name, such as midframe.losses.Charbonnier")
     module, names = _import(str(target), label)

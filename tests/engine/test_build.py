@@ -37,7 +37,11 @@ def test_precision_follows_the_hardware(
     gpu: str, units: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu != "none")
-    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: gpu == "new")
+    supported = {"new": True, "old": False}
+    monkeypatch.setattr(
+        "torch.cuda.is_bf16_supported",
+        lambda including_emulation=True: supported.get(gpu, False) or including_emulation,
+    )
     monkeypatch.setattr(build, "has_bf16_units", lambda: units)
     bf16, full = "bf16-mixed", "32-true"
     of_gpu = {"none": None, "old": full, "new": bf16}[gpu]

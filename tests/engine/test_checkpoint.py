@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from midframe.engine.checkpoint import BEST, LAST, LastCheckpoint, best_checkpoint
+from midframe.engine.checkpoint_files import PREVIOUS
 
 PARTS = 2  # of a step's batch
 
@@ -136,7 +138,8 @@ def test_it_is_written_every_so_many_steps_and_at_the_end(tmp_path: Path) -> Non
     seen = Written(tmp_path / LAST)
     fit(tmp_path, seen, every=5)
     assert seen.steps == [5, 10, 12]
-    assert not [p.name for p in tmp_path.iterdir() if p.name != LAST]
+    assert {p.name for p in tmp_path.iterdir()} == {LAST, PREVIOUS}
+    assert torch.load(tmp_path / PREVIOUS, weights_only=True)["global_step"] == 10
 
 
 def test_it_is_written_every_so_many_minutes(
@@ -189,3 +192,24 @@ def test_going_on_rewrites_nothing_before_its_first_step(tmp_path: Path) -> None
     before = (tmp_path / LAST).stat().st_mtime_ns
     fit(tmp_path, Kill(2))
     assert (tmp_path / LAST).stat().st_mtime_ns == before
+
+
+def test_a_run_may_go_on_from_the_best_checkpoint_without_a_lost_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(ModelCheckpoint, "_save_checkpoint", lambda *_: calls.append("file"))
+    loggers = [SimpleNamespace(save=lambda: calls.append("rows"))]
+    trainer: Any = SimpleNamespace(is_global_zero=True, loggers=loggers, world_size=1)
+    best_checkpoint(str(tmp_path))._save_checkpoint(trainer, "best.ckpt")  # type: ignore[attr-defined]
+    assert calls == ["rows", "file"]
+
+
+def test_ranks_ask_one_another_for_the_time_now_and_then(tmp_path: Path) -> None:
+    asked = []
+    strategy = SimpleNamespace(broadcast=lambda late: asked.append(late))
+    callback = LastCheckpoint(str(tmp_path), every_steps=1000, every_minutes=0.0)
+    for step in range(1, 41):
+        trainer: Any = SimpleNamespace(world_size=2, global_step=step, strategy=strategy)
+        callback._is_late(trainer)
+    assert asked == [True] * 4  # it waits for the devices

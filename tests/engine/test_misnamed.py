@@ -70,6 +70,11 @@ def test_an_option_that_there_is_not_comes_with_those_there_are(
     assert told(*overrides) == said
 
 
+def test_an_option_of_a_class_that_is_not_there_is_answered_with_the_class() -> None:
+    text = told("+loss.terms.mine.term._target_=no_such_module.Term", "loss.terms.mine.term.a=1")
+    assert text.startswith("loss.terms.mine.term._target_ no_such_module.Term not found")
+
+
 def test_what_only_the_class_names_comes_last() -> None:
     text = told("loss=laplacian", f"{LAPLACIAN}.bnd=blur")
     assert text.index("did you mean band?") < text.index("known: ") < text.index("with + before")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from midframe.engine.module import VFIModule
 from midframe.engine.progress import (
     Bar,
     Lines,
@@ -142,3 +143,35 @@ def test_a_terminal_gets_a_bar_and_a_pipe_lines(
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
     assert type(progress_bar()) is kind
+
+
+def test_a_step_is_measured_where_somebody_looks_and_nowhere_else() -> None:
+    connector = SimpleNamespace(should_update_logs=False)
+    run = SimpleNamespace(log_every_n_steps=10, max_steps=75, _logger_connector=connector)
+    module: Any = SimpleNamespace(_first=None, global_step=0, trainer=run, _trainer=run)
+
+    def looked(steps: range) -> list[int]:
+        found = []
+        for module.global_step in steps:
+            if VFIModule._is_looked_at(module):
+                found.append(module.global_step)
+        return found
+
+    # resumed at step 40: its first step is shown, the tenth ones and the last are logged
+    assert looked(range(40, 75)) == [40, 49, 59, 69, 74]
+    connector.should_update_logs = True  # Lightning's own count has slipped
+    assert looked(range(50, 52)) == [50, 51]
+
+
+def test_the_bar_waits_for_the_device_twice_a_second_only(clock: Clock) -> None:
+    bar = Bar()
+    bar.on_train_start(trainer(), None)
+    assert bar._progress is not None
+    shown = []
+    for step in range(1, 9):
+        run = trainer(global_step=step, callback_metrics={"train/loss": float(step)})
+        bar.on_train_batch_end(run, None, None, None, 0)
+        shown.append(bar._progress.tasks[0].fields["values"])
+        clock.now += 0.125
+    bar.on_train_end(trainer(), None)
+    assert shown == ["loss 1.0000"] * 4 + ["loss 5.0000"] * 4

@@ -76,6 +76,7 @@ def _columns(run: Path) -> list[str]:
         return next(csv.reader(file))
 
 
+@pytest.mark.slow
 def test_a_run_logs_draws_and_writes_it(tmp_path: Path, capsys: Any) -> None:
     words = ["experiment=smoke", "callbacks=[default,sparsity]", "logger=[csv,tensorboard]"]
     words += ["trainer=cpu"]

@@ -89,6 +89,7 @@ def test_every_width_becomes_its_density_s_share(
     assert main(["check", "model=ifrnet_tiny", "data=synthetic"]) == 0
 
 
+@pytest.mark.slow
 def test_what_survives_is_a_start_for_training(run: Path, project: Path, tmp_path: Path) -> None:
     def values(model: Interpolator) -> set[float]:
         return set(model.get_parameter("encoder.pyramid2.0.0.weight").flatten().tolist())
@@ -146,6 +147,7 @@ def test_weights_of_no_run_need_a_model(run: Path, project: Path, tmp_path: Path
     assert yaml.safe_load(out.read_text())["net"]["widths"]["side"] == 12
 
 
+@pytest.mark.slow
 def test_a_compressed_model_can_be_compressed(run: Path, project: Path, tmp_path: Path) -> None:
     start = tmp_path / "a.pth"
     assert compress(run, "--out", project / "once.yaml", "--transfer", start) == 0

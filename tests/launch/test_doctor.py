@@ -148,6 +148,7 @@ def test_a_gpu_without_cupy_gets_the_wheel_that_fits(gpu):
     assert done.returncode == 0, "slower, but all runs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [

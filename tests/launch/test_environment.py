@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import platform
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 import midframe
 from midframe.launch import environment as record
-from midframe.launch import evaluate, machine
+from midframe.launch import machine
 from midframe.launch.environment import PLACE, environment
+from midframe.launch.facts import run_key
 
 
 def test_versions_are_of_what_is_installed_imported_or_not() -> None:
@@ -57,5 +59,6 @@ def test_day_and_machine_do_not_keep_an_evaluation_from_going_on() -> None:
     here = environment()
     assert here["python"] == platform.python_version() and here["processor"]
     there = {**here, **dict.fromkeys(PLACE, "another")}
-    assert evaluate._key(here, "digest") == evaluate._key(there, "digest")
-    assert evaluate._key(here, "digest") != evaluate._key({**here, "python": "2"}, "digest")
+    protocol: Any = SimpleNamespace(digest=lambda: "digest", extra={})
+    assert run_key(here, protocol) == run_key(there, protocol)
+    assert run_key(here, protocol) != run_key({**here, "python": "2"}, protocol)

@@ -44,10 +44,13 @@ def test_average_writes_rows_summary_and_a_table(root, tmp_path, capsys):
     (folder,) = (tmp_path / "results").iterdir()
     assert folder.name.startswith("average-middlebury-")
     assert sorted(p.name for p in folder.iterdir()) == [
+        "beside",
+        "flow",
         "images",
         "images.csv",
         "summary.json",
         "summary.md",
+        "truth",
     ]
     rows = list(csv.DictReader((folder / "images.csv").open()))
     record = json.loads((folder / "summary.json").read_text())
@@ -75,13 +78,23 @@ def test_weights_are_recorded_by_their_hash_and_bf16_stays_close(root, tmp_path)
     torch.save(create_model("ifrnet_s").state_dict(), tmp_path / "w.pth")
     weights = f"weights={tmp_path / 'w.pth'}"
     for precision in ("fp32", "bf16"):
-        assert _run(root, weights, f"precision={precision}", f"out={tmp_path / precision}") == 0
+        assert (
+            _run(
+                root,
+                "model=ifrnet_s",
+                weights,
+                f"precision={precision}",
+                f"out={tmp_path / precision}",
+            )
+            == 0
+        )
     full, half = (json.loads((tmp_path / p / "summary.json").read_text()) for p in ("fp32", "bf16"))
     assert len(full["weights_sha256"]) == 64 and half["precision"] == "bf16"
     assert half["mean"]["psnr"] != full["mean"]["psnr"]
     assert half["mean"]["psnr"] == pytest.approx(full["mean"]["psnr"], abs=0.1)
 
 
+@pytest.mark.slow
 def test_blocks_are_part_of_what_is_recorded_and_of_what_is_continued(root, tmp_path, capsys):
     words = ("model=dis", "save_images=true")
     found = {}
@@ -118,7 +131,8 @@ def test_what_looks_at_a_pixel_alone_is_measured_the_same_in_blocks(root, tmp_pa
 def test_a_run_directory_serves_as_weights(root, tmp_path):
     (tmp_path / "run").mkdir()
     torch.save(create_model("ifrnet_s").state_dict(), tmp_path / "run" / "last.ckpt")
-    assert _run(root, f"weights={tmp_path / 'run'}", f"out={tmp_path / 'o'}") == 0
+    weights = f"weights={tmp_path / 'run'}"
+    assert _run(root, "model=ifrnet_s", weights, f"out={tmp_path / 'o'}") == 0
     record = json.loads((tmp_path / "o" / "summary.json").read_text())
     assert record["weights"].endswith("last.ckpt")
 
@@ -180,7 +194,7 @@ def test_several_benchmarks_share_one_root_override(root, tmp_path, monkeypatch)
 
 
 def test_other_models_are_measured_beside_on_the_same_images(root, tmp_path, capsys):
-    assert _run(root, "model=average", "out=alone") == 0
+    assert _run(root, "model=average", "beside=[]", "out=alone") == 0
     assert _run(root, "model=dis", "beside=[average,dis]", "out=both") == 0
     alone, both = (
         json.loads((tmp_path / n / "summary.json").read_text()) for n in ("alone", "both")

@@ -112,6 +112,7 @@ def test_two_fake_scenes_by_three_protocols(tmp_path, monkeypatch, model):
     assert rounded[2] == pytest.approx(own[2], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "scenes"), [("average", SCENES), ("dis", SCENES[1:])])
 def test_real_scenes_by_three_protocols(tmp_path, monkeypatch, shared_data, model, scenes):
     root = tmp_path / "data"

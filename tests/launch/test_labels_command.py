@@ -109,6 +109,7 @@ run(sys.argv[2:])
 """
 
 
+@pytest.mark.slow
 def test_killed_half_way_it_completes_without_redoing_finished_work(
     root: Path, work: dict[str, int]
 ) -> None:

@@ -71,10 +71,16 @@ def test_a_model_that_is_chosen_stays_and_weights_of_no_run_say_nothing(tmp_path
         ["model=ifrnet", f"weights={run}"],
         ["weights=none"],
         ["weights=null"],
-        [f"weights={tmp_path / 'w.pth'}"],
+        ["model=ifrnet", f"weights={tmp_path / 'w.pth'}"],
         ["limit=1"],
     ):
         assert with_model_of_run(words) == words
+
+
+def test_weights_of_no_run_need_a_model(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").touch()
+    with pytest.raises(UserError, match="w.pth needs the name of the model .*: add model=NAME"):
+        with_model_of_run([f"weights={tmp_path / 'w.pth'}", "benchmark=middlebury"])
 
 
 def test_a_run_of_a_model_that_is_not_here_says_where_it_may_be(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def test_the_list_imports_little() -> None:
     assert not loaded & {"lightning", "hydra", "omegaconf", "cv2", "av", "wandb", "torchmetrics"}
 
 
+@pytest.mark.slow
 def test_measuring_one_small_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "new" / "models.json"
     args = ("--measure", "ifrnet_s", "--rounds", "1", "--threads", "1", "--save", str(file))

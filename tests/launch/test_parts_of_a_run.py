@@ -60,6 +60,7 @@ def _only_run(runs: Path) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_weights_of_its_part_and_records_them(
     pwcnet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

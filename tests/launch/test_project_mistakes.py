@@ -134,6 +134,12 @@ def test_a_model_file_names_itself(
         assert f"mine.yaml must say `name: mine`, as the file is called{said}" in line_of(capsys)
 
 
+def test_a_model_file_has_no_other_keys(project: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    project("model", MODEL + "losss: charbonnier\n")
+    assert check.main(["model=mine", "data=synthetic"]) == 2
+    assert "mine.yaml: a model's file has no losss; did you mean loss" in line_of(capsys)
+
+
 def test_a_module_that_hides_ones_own_is_told_with_its_file(
     project: Write, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -304,6 +310,7 @@ def test_a_benchmark_reads_no_pack_and_no_option_that_its_metric_refuses(
     assert line_of(capsys).startswith("error: benchmark mine: metric psnr (ssim): ssim has gauss")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program", [[str(ROOT / "train.py")], ["-m", "midframe.cli", "train"]], ids=["file", "command"]
 )

@@ -104,6 +104,7 @@ def test_killed_run_ends_bit_identical(tmp_path: Path, extra: list[str]) -> None
     assert record["status"] == "finished" and record["resumes"] == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
     process = start(tmp_path)
     wait_for_step(tmp_path, 4)

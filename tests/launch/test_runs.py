@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.errors import UserError
-from midframe.launch.runs import identity, newest_checkpoint, open_run, read_record
+from midframe.files import aside_of
+from midframe.launch.run_checkpoints import newest_checkpoint
+from midframe.launch.runs import identity, open_run, read_record
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +61,7 @@ def test_identity_follows_what_is_learnt_and_nothing_else(tmp_path: Path) -> Non
         ("trainer.max_steps", False),
         ("trainer.precision", False),
         ("trainer.devices", False),
+        ("trainer.sync_batchnorm", False),
         ("data.crop", False),
         ("data.val.limit", False),  # decides which checkpoint is the best
         ("model.net.size", False),
@@ -102,14 +108,45 @@ def test_two_at_once_get_two_directories(tmp_path: Path) -> None:
         open_run(config(tmp_path, resume=str(first.dir)))
 
 
-def test_damaged_checkpoint_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    save(tmp_path / "best.ckpt", 30)
-    save(tmp_path / "last.ckpt", 50)
-    whole = (tmp_path / "last.ckpt").read_bytes()
-    (tmp_path / "last.ckpt").write_bytes(whole[: len(whole) // 2])
-    path, step = newest_checkpoint(tmp_path)
-    assert (path, step) == (tmp_path / "best.ckpt", 30)
-    assert (tmp_path / "last.damaged").is_file() and "damaged" in capsys.readouterr().out
+def damage(path: Path, how: str) -> None:
+    """Spoil a file as disks and kills do."""
+    data = bytearray(path.read_bytes())
+    if how == "a flipped bit":
+        data[data.index(b"weights go here")] ^= 4
+    path.write_bytes(data[: {"empty": 0, "cut": len(data) // 2}.get(how, len(data))])
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "a flipped bit"])
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture, how: str
+) -> None:
+    for name, step in (("best", 30), ("previous", 40), ("last", 50)):
+        torch.save({"global_step": step, "a": tensor_of_bytes()}, tmp_path / f"{name}.ckpt")
+    assert newest_checkpoint(tmp_path) == (tmp_path / "last.ckpt", 50)
+    assert not capsys.readouterr().out
+    damage(tmp_path / "last.ckpt", how)
+    assert newest_checkpoint(tmp_path) == (tmp_path / "previous.ckpt", 40)
+    said = capsys.readouterr().out
+    assert (tmp_path / "last.damaged").is_file() and "last.ckpt is damaged" in said
+    damage(tmp_path / "previous.ckpt", how)
+    assert newest_checkpoint(tmp_path) == (tmp_path / "best.ckpt", 30)
+    damage(tmp_path / "best.ckpt", how)
+    assert newest_checkpoint(tmp_path) == (None, 0)
+
+
+def tensor_of_bytes() -> torch.Tensor:
+    return torch.frombuffer(bytearray(b"weights go here" * 100), dtype=torch.uint8)
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    run = open_run(config(tmp_path))
+    run.release()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    aside = aside_of(run.dir / "last.ckpt").name.replace(f"-{os.getpid()}.", f"-{gone.pid}.")
+    (run.dir / aside).write_bytes(b"half")
+    open_run(config(tmp_path)).release()
+    assert not (run.dir / aside).exists()
 
 
 @pytest.mark.parametrize("what", ["missing", "foreign"])

@@ -8,14 +8,16 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
 from test_runs import config, save
 
-from midframe.launch import evaluate, runs
+from midframe.launch import runs
 from midframe.launch.environment import revision
+from midframe.launch.facts import run_key
 from midframe.launch.runs import Run, open_run
 from midframe.launch.sources import changes, sources
 
@@ -158,5 +160,6 @@ def test_what_both_records_tell_is_compared(
 
 def test_an_evaluation_goes_on_with_the_same_code_only_wherever_it_lies() -> None:
     facts = {"modules": {"m": "1"}, "projects": {"/a": "c"}, "root": None}
-    assert evaluate._key(facts, "d") == evaluate._key({**facts, "projects": {"/b": None}}, "d")
-    assert evaluate._key(facts, "d") != evaluate._key({**facts, "modules": {"m": "2"}}, "d")
+    protocol: Any = SimpleNamespace(digest=lambda: "d", extra={})
+    assert run_key(facts, protocol) == run_key({**facts, "projects": {"/b": None}}, protocol)
+    assert run_key(facts, protocol) != run_key({**facts, "modules": {"m": "2"}}, protocol)

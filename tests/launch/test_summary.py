@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
+from midframe.engine.expected import ExpectedCurve
 from midframe.launch import summary
 from midframe.launch.runs import Run
 from midframe.launch.summary import next_commands, print_end, print_start
@@ -159,7 +160,7 @@ def test_commands_keep_what_changes_the_network(monkeypatch: pytest.MonkeyPatch)
     ("model", "interpolates", "benchmark"),
     [
         ("event", "RECORDING.aedat4 --times 3 --weights", "events_synthetic"),
-        ("stmfnet_mini", "IN_640x360.yuv OUT.yuv --weights", "ucf101_stmfnet"),
+        ("stmfnet_mini", "IN_640x360.yuv OUT.yuv --weights", "ucf101_quintuplet"),
     ],
 )
 def test_commands_are_such_as_the_model_can_do(
@@ -175,3 +176,14 @@ def test_commands_are_such_as_the_model_can_do(
 def test_a_profile_is_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     (run.dir / "fit-profile.txt").write_text("forward 12 ms")
     assert "forward 12 ms" in end(run, capsys)
+
+
+def test_the_curve_of_the_recipe_stands_beside_what_was_measured(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compared = ExpectedCurve({100: 31.0})
+    compared.measured = {100: 30.5}
+    facts = {"curve": {100: 31.0}, "tolerance": 0.3, "source": "A and B"}
+    shown = end(run, capsys, trainer(callbacks=[compared]), expected=facts)
+    assert "step 100: the recipe's curve has 31.00 dB PSNR, measured are 30.50 dB (-0.50" in shown
+    assert "Published" not in shown, "neither is a published number"

@@ -48,7 +48,7 @@ def test_steps_win_over_epochs_and_a_tiny_set_is_one_batch() -> None:
 def test_what_lightning_refuses_is_the_users_to_mend(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(cfg: Any, step: int) -> None:
+    def refuse(*_: Any) -> None:
         raise error("no\n  strategy 'nope'")
 
     monkeypatch.setattr(tasks, "build_trainer", refuse)
@@ -57,7 +57,7 @@ def test_what_lightning_refuses_is_the_users_to_mend(
 
 
 def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(cfg: Any, step: int) -> None:
+    def broken(*_: Any) -> None:
         raise AttributeError("x")
 
     monkeypatch.setattr(tasks, "build_trainer", broken)

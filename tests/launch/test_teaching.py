@@ -99,6 +99,7 @@ def test_any_model_teaches_any_other_by_one_command(tmp_path: Path, project: Pat
     assert float(parts["train/loss"]) == pytest.approx(total, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_teacher_of_four_frames_teaches_a_student_of_two(
     tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -190,6 +191,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(VFIModule, "training_step", training_step)
 
 
+@pytest.mark.slow
 def test_an_adversarial_run_goes_on_bit_by_bit(tmp_path: Path) -> None:
     steps = "trainer.max_steps=6"
     assert train(tmp_path / "whole", *GAN, steps) == 0

@@ -78,6 +78,7 @@ def test_frame_average_start_equals_the_baseline(tmp_path: Path) -> None:
             assert float(row[f"val/{name}"]) == pytest.approx(floor, abs=tolerance)
 
 
+@pytest.mark.slow
 def test_overfitting_one_batch_lowers_the_loss(tmp_path: Path) -> None:
     overrides = ["debug=overfit", "trainer.max_steps=40", "optimizer.lr=1e-3", "loss=l1"]
     assert train(tmp_path, *overrides, "trainer.val_check_interval=40") == 0
@@ -146,6 +147,7 @@ def rows_of(runs: Path) -> dict[int, dict[str, str]]:
         return {int(row["step"]): row for row in csv.DictReader(file)}
 
 
+@pytest.mark.slow
 def test_the_last_step_is_validated_and_may_be_the_best(tmp_path: Path) -> None:
     # From the frame average every step of a rate this small is an improvement.
     overrides = ["trainer.max_steps=3", "trainer.val_check_interval=2", "optimizer.lr=1e-5"]
@@ -162,6 +164,7 @@ def test_the_last_step_is_validated_and_may_be_the_best(tmp_path: Path) -> None:
     assert list(losses) == [0, 1, 2, 3] and all(losses.values())
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_summary_is_finished_by_the_same_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,6 +181,7 @@ def test_a_run_killed_before_its_summary_is_finished_by_the_same_command(
     assert "After 4 steps" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_resumed_run_follows_the_rate_and_decay_of_its_command(tmp_path: Path) -> None:
     rate = ["optimizer.lr=1e-3", "optimizer.lr_end=1e-3"]
     assert train(tmp_path, *rate) == 0
@@ -253,6 +257,7 @@ def test_debug_configs_run(debug: str, tmp_path: Path, capfd: pytest.CaptureFixt
     assert only_run(tmp_path).name.startswith("debug-")
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar_with_loss_psnr_and_speed(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "midframe.cli", "train", *TINY, f"paths.runs={tmp_path}"]

@@ -197,7 +197,7 @@ def test_a_trained_one_is_measured_by_quintuplets(project: Path, monkeypatch, ca
     assert _train(project, *_overrides("vimeo_septuplet", project)) == 0
     (folder,) = (project / "runs").iterdir()
     words = [f"benchmark.root={root}", "model=four", f"weights={folder}", "device=cpu", "threads=1"]
-    assert evaluate.main(["benchmark=davis90_stmfnet", *words, "out=out"]) == 0
+    assert evaluate.main(["benchmark=davis90", *words, "out=out"]) == 0
     assert "mean of 4 in 2 sequences" in capsys.readouterr().out
-    assert evaluate.main(["benchmark=davis90_stmfnet_triplet", *words, "out=other"]) == 2
+    assert evaluate.main(["benchmark=davis90_middle", *words, "out=other"]) == 2
     assert "reads 4 frames" in capsys.readouterr().err

@@ -93,7 +93,7 @@ def test_teacher_compression_distillation_evaluation(project: Path, tmp_path: Pa
     # and its checkpoint is measured like any other
     root, report = fakes.davis90(tmp_path / "davis90", (7,)), tmp_path / "report"
     words = [f"benchmark.root={root}", "model=narrow", f"weights={student}", "device=cpu"]
-    assert evaluate.main(["benchmark=davis90_stmfnet", *words, "threads=1", f"out={report}"]) == 0
+    assert evaluate.main(["benchmark=davis90", *words, "threads=1", f"out={report}"]) == 0
     record = json.loads((report / "summary.json").read_text())
     assert record["images"] == 1 and 0 < record["mean"]["psnr"] < 100
     assert record["weights"].startswith(str(student))

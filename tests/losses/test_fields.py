@@ -151,3 +151,12 @@ def test_such_a_need_is_found_before_anything_is_built():
     node = {"source": "teacher", "term": {"_target_": f"{__name__}.Typo"}}
     with pytest.raises(UserError, match="Typo needs pred.flw"):
         Against.needs_of(node, lambda target: Typo)
+
+
+@pytest.mark.parametrize("field", ["flows_coarse", "frames_coarse"])
+def test_levels_come_finest_first(field):
+    axes = (2, 2) if field == "flows_coarse" else (3,)
+    fine, coarse = torch.rand(2, 1, *axes, 8, 12), torch.rand(2, 1, *axes, 4, 6)
+    WeightedSum({"mine": (1.0, L1())})(*example(**{field: (fine, coarse)}), Cascade())
+    message = said(*example(**{field: (coarse, fine)}))
+    assert message == f"Cascade predicts {field} with heights of 4, 8; give the finest level first"

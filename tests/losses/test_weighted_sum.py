@@ -221,3 +221,25 @@ def test_census_of_a_picture_that_is_all_border():
     value = soft_census(first, torch.rand(1, 1, 2, 2), 3, 1)
     value.backward()
     assert float(value.detach()) == 0 and not first.grad.any()
+
+
+class CutOff(Term):
+    needs = frozenset({"target"})
+
+    def forward(self, pred, batch, model):
+        return (pred.frame.detach() - batch.target).abs().mean()
+
+
+def test_a_term_without_gradient_is_told_once_by_name(caplog):
+    pred, batch = example()
+    loss = WeightedSum({"l1": (1.0, L1()), "mine": (1.0, CutOff())})
+    for _ in range(2):
+        loss(pred, batch, None)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("the loss term mine gives no gradient") and "~loss.terms.mine" in line
+
+
+def test_nothing_is_told_of_terms_in_validation(caplog):
+    pred, batch = example()
+    WeightedSum({"mine": (1.0, CutOff())})(Prediction(pred.frame.detach()), batch, None)
+    assert not caplog.records

@@ -310,6 +310,7 @@ def test_what_gets_no_gradient_is_named(monkeypatch):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_compiles_as_one_graph(traced):
     size = _multiple(traced)
@@ -322,6 +323,7 @@ def test_compiles_as_one_graph(traced):
     assert got.flow_kind == expected.flow_kind
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_exports(traced):
     size = _multiple(traced)

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SUITE = Path(__file__).parent / "test_contract.py"
 AVERAGE = "midframe.models.average.Average"
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_built_fails_alone(tmp_path: Path) -> None:
     folder = tmp_path / "conf" / "model"
     folder.mkdir(parents=True)

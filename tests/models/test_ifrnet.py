@@ -19,3 +19,13 @@ def test_a_size_that_does_not_fit_names_the_multiple(size, scale, multiple):
     with pytest.raises(ValueError, match=message):
         model(x, scale_factor=scale)
     assert model.interpolate(x, scale_factor=scale).frame.shape[-2:] == size
+
+
+def test_true_features_are_of_the_decoders_size_at_every_scale():
+    model = create_model("ifrnet_s")
+    model.fixed_hints = {"scale_factor": 0.5}
+    x = Inputs(torch.rand(1, 2, 3, 64, 96), torch.tensor([[0.5]]))
+    pred = model(x, **model.fixed_hints)
+    true = model.target_features(x, torch.rand(1, 1, 3, 64, 96))
+    assert [f.shape for f in true] == [f.shape for f in pred.features]
+    assert true[0].shape[-2:] == (16, 24)  # half of half the size

@@ -9,7 +9,7 @@ import torch
 
 from midframe.errors import UserError
 from midframe.models.average import Average
-from midframe.models.timeline import Timeline, parse_times
+from midframe.models.timeline import Timeline, ignores_time, parse_times
 from midframe.types import Prediction
 
 
@@ -96,8 +96,19 @@ def test_two_frames_of_a_model_of_the_middle():
     found = levels(timeline.between(0, parse_times(8)))
     assert found == pytest.approx([0.12 * k for k in range(1, 8)])
     assert timeline.bisects and len(timeline.model.calls) == 7
-    with pytest.raises(UserError, match=r"t = 1/3 .*factor 2, 4, 8"):
-        timeline.between(0, parse_times(3))
+    assert not timeline.rounds
+
+
+def test_times_that_halving_does_not_reach_are_taken_nearby():
+    timeline = Timeline(Middle(), [frame(0), frame(0.96)].__getitem__, 2)
+    found = levels(timeline.between(0, parse_times(3)))
+    assert timeline.rounds
+    assert found == pytest.approx([0.96 * 21 / 64, 0.96 * 43 / 64])
+    assert max(abs(a - 0.96 * b) for a, b in zip(found, (1 / 3, 2 / 3))) < 0.96 / 128
+    # the half is shared; whatever is nearest to a frame is that frame
+    assert len(timeline.model.calls) == 11
+    (near,) = timeline.between(0, [Fraction(1, 1000)])
+    assert near is timeline.at(0)
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
@@ -166,8 +177,8 @@ def test_weights_that_ignore_the_time_are_bisected():
     assert timeline.bisects
     third = Timeline(Ignores(), lambda i: frame(video[i]), 4)
     third.between(0, parse_times(3))
-    with pytest.raises(UserError, match=r"t = 1/3 cannot be reached"):
-        third.between(1, parse_times(3))
+    assert levels(third.between(1, parse_times(3))) == pytest.approx([0.4 * 21 / 64, 0.4 * 43 / 64])
+    assert third.bisects and third.rounds
 
 
 def test_memory_does_not_grow_with_the_length():
@@ -192,6 +203,78 @@ def test_times_may_differ_from_gap_to_gap():
         times = [Fraction(1, 8)] if gap % 3 == 2 else [Fraction(1, 2)] if gap % 3 else []
         timeline.between(gap, times)
     assert loaded == sorted(set(loaded))
+
+
+@pytest.mark.parametrize("cls", [Seen, Middle, Four])
+@pytest.mark.parametrize("ends", ["interpolate", "repeat"])
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_a_video_whose_end_is_not_known_beforehand(cls, ends, factor):
+    asked = []
+
+    def has(number):
+        asked.append(number)
+        return number < 6
+
+    plain, open_end = Timeline(cls(), square, 6, ends), Timeline(cls(), square, has, ends)
+    ahead = 2 * (2 * cls.context - 1)
+    for gap in range(5):
+        asked.clear()
+        assert levels(plain.between(gap, parse_times(factor))) == levels(
+            open_end.between(gap, parse_times(factor))
+        )
+        assert max(asked) <= gap + ahead
+    with pytest.raises(IndexError):
+        open_end.between(5, [Fraction(1, 2)])
+
+
+@pytest.mark.parametrize("cls", [Seen, Middle, Four])
+@pytest.mark.parametrize("batch", [2, 3, 16])
+def test_batches_over_gaps_give_the_same_in_fewer_calls(cls, batch):
+    wanted = [
+        gap + t for gap in range(5) for t in parse_times(4) if gap != 3 or t == Fraction(1, 2)
+    ]
+    frames = [torch.rand(3, 4, 4) for _ in range(6)]
+    one, many = Timeline(cls(), frames.__getitem__, 6), Timeline(cls(), frames.__getitem__, 6)
+    many.batch = batch
+    for timeline in (one, many):
+        timeline.fill(wanted)
+    assert all(torch.equal(one.at(p), many.at(p)) for p in wanted)
+    assert len(many.model.calls) < len(one.model.calls)
+    left = len(many.model.calls)
+    many.fill(wanted)  # all is there
+    assert len(many.model.calls) == left
+
+
+def test_a_batch_that_does_not_fit_is_halved():
+    class Small(Seen):
+        def forward(self, x, **hints):
+            if len(x.frames) > 2:
+                raise torch.OutOfMemoryError("too large")
+            return super().forward(x)
+
+    timeline = Timeline(Small(), square, 9, batch=8)
+    wanted = [gap + Fraction(1, 2) for gap in range(8)]
+    timeline.fill(wanted)
+    exact = [float(square(g).mean() + square(g + 1).mean()) / 2 for g in range(8)]
+    assert levels(map(timeline.at, wanted)) == pytest.approx(exact)
+    assert timeline.batch == 2 and len(timeline.model.calls) == 4
+
+
+def test_what_looks_at_the_whole_batch_gets_one_at_a_time():
+    class Alone(Seen):
+        alone = True
+
+    assert Timeline(Alone(), square, 4, batch=4).batch == 1
+
+
+def test_whether_weights_ignore_the_time_is_found_beforehand():
+    cpu = torch.device("cpu")
+    assert [ignores_time(cls(), cpu) for cls in (Seen, Middle, Four, Learns, Ignores)] == [
+        *(False, True, True, False, True)
+    ]
+    timeline = Timeline(Ignores(), square, 4, bisects=True)
+    timeline.fill([Fraction(1, 4)])
+    assert [times for _, times in timeline.model.calls] == [[0.5], [0.5]]
 
 
 def test_a_prediction_that_is_not_finite_is_refused():

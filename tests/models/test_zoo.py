@@ -273,3 +273,20 @@ def test_a_constructor_that_forgets_super_is_told_so(layer):
             build(config)
         said = "model bare: _Bare.__init__ must begin with super().__init__()"
         assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "hints", "said"),
+    [
+        ("ifrnet_s", {"scale_factor": -1}, "a scale_factor above 0, not -1"),
+        ("upr", {"pyr_level": 0}, "pyr_level >= 1"),
+        ("upr", {"pyr_level": 2, "nr_lvl_skipped": 2}, "0 <= nr_lvl_skipped < pyr_level"),
+        ("upr", {"pyr_level": "many"}, "not supported"),
+    ],
+)
+def test_a_hint_of_no_sense_is_told_before_anything_runs(name, hints, said):
+    config = {**zoo.config_of(name), "hints": hints}
+    for build in (zoo.build, zoo.build_empty):
+        with pytest.raises(UserError) as error:
+            build(config)
+        assert "(model.hints)" in str(error.value) and said in str(error.value)

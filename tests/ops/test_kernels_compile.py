@@ -16,6 +16,8 @@ import pytest
 
 from midframe.ops.backends.launcher import Kernel
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURES = ("sm_80", "sm_90")
 MODULES = ("cupy_splat", "cupy_correlation", "cupy_adacof")
 MOST_SHARED = 48 << 10  # bytes of shared memory that a block gets without asking

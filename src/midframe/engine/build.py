@@ -8,12 +8,16 @@ from typing import Any
 import lightning as L
 import torch
 from hydra.utils import instantiate
+from lightning.fabric.plugins.environments import ClusterEnvironment
+from lightning.pytorch.callbacks import Checkpoint
 from omegaconf import DictConfig, OmegaConf
 
 from midframe.data.module import Data
+from midframe.engine.checkpoint_files import CheckpointFiles
 from midframe.engine.enrich import Enricher, Enrichers, MotionOfFrames
 from midframe.engine.loggers import MetricsCsv
 from midframe.engine.module import VFIModule
+from midframe.engine.sync_norm import SyncNorms
 from midframe.errors import UserError
 from midframe.models import zoo
 from midframe.models.base import Interpolator
@@ -62,6 +66,7 @@ def build_module(cfg: DictConfig) -> VFIModule:
         enrichers=Enrichers(build_enrichers(cfg, model), model.context),
         channels_last=cfg.channels_last,
         compiled=cfg.compile,
+        seed=cfg.seed,
     )
 
 
@@ -77,12 +82,25 @@ def trainer_options() -> set[str]:
     return theirs | set(_OWN)
 
 
-def build_trainer(cfg: DictConfig, step: int = 0) -> L.Trainer:
-    """Build Lightning's trainer with the callbacks and loggers of the config."""
+def build_trainer(
+    cfg: DictConfig, step: int = 0, environment: ClusterEnvironment | None = None
+) -> L.Trainer:
+    """Build Lightning's trainer with the callbacks and loggers of the config.
+
+    Args:
+        cfg: of a training.
+        step: the step that it goes on from.
+        environment: which process of several this is; None where Lightning finds out.
+    """
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
     options = {k: v for k, v in plain(cfg.trainer).items() if k not in _OWN}
     options["val_check_interval"] *= options["accumulate_grad_batches"]  # Lightning counts batches
+    plugins: list[Any] = [CheckpointFiles(), *([environment] if environment else [])]
+    if options.get("sync_batchnorm") and not _on_gpus(options["accelerator"]):
+        plugins.append(SyncNorms())  # PyTorch's own is for GPUs
+        options["sync_batchnorm"] = False
+    options.setdefault("plugins", plugins)
     if isinstance(options["profiler"], dict):
         options["profiler"] = instantiate(cfg.trainer.profiler)
     callbacks = [instantiate(node) for node in (cfg.callbacks or {}).values() if node]
@@ -95,11 +113,15 @@ def build_trainer(cfg: DictConfig, step: int = 0) -> L.Trainer:
         **options,
         precision=resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator),
         **_FIXED,
-        enable_checkpointing=any("Checkpoint" in type(c).__name__ for c in callbacks),
+        enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
         enable_progress_bar=any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks),
         callbacks=callbacks,
         logger=loggers or False,
     )
+
+
+def _on_gpus(accelerator: str) -> bool:
+    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:
@@ -110,8 +132,10 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     """
     if precision not in ("auto", "fast"):
         return str(precision)
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    if _on_gpus(accelerator):
+        # earlier ones than Ampere emulate it, slower than float32
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16-mixed" if native else "32-true"
     return "bf16-mixed" if precision == "fast" and has_bf16_units() else "32-true"
 
 

@@ -26,8 +26,15 @@ class Feed(L.LightningDataModule):
             rank=trainer.global_rank,
             world=trainer.world_size,
             micro_batches=self.micro_batches,
+            pin_memory=self._on_gpu(),
         )
 
     def val_dataloader(self) -> DataLoader:
         """This rank's share of the validation samples, none twice."""
-        return self.data.val_loader(rank=self.trainer.global_rank, world=self.trainer.world_size)
+        trainer = self.trainer
+        rank, world = trainer.global_rank, trainer.world_size
+        return self.data.val_loader(rank, world, pin_memory=self._on_gpu())
+
+    def _on_gpu(self) -> bool:
+        """Return whether batches go to a GPU, which not every machine that has one trains on."""
+        return self.trainer.strategy.root_device.type == "cuda"

@@ -1,10 +1,9 @@
-"""Loggers: a csv that survives resuming, TensorBoard, and wandb that never asks."""
+"""Loggers: a csv that survives resuming, and TensorBoard; `wandb_logger` has the third."""
 
 from __future__ import annotations
 
 import csv
 import io
-import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from midframe.files import write_text
 class MetricsCsv(Logger):
     """One row per logged step in ``metrics.csv``; a resumed run goes on in the same file.
 
-    Rows beyond the step that is resumed from are dropped, since they are computed again. The file
+    Rows from the step on that is resumed from are dropped, since they are computed again. The file
     is replaced as a whole, so a reader never sees half a row.
     """
 
@@ -43,12 +42,12 @@ class MetricsCsv(Logger):
         """The run record holds the configuration; nothing to do."""
 
     def continue_from(self, step: int) -> None:
-        """Load the rows of an earlier part of this run, up to ``step``."""
+        """Load the rows of the first ``step`` steps, which have the numbers from 0 on."""
         if self.path.is_file():
             with self.path.open(newline="") as file:
                 for row in csv.DictReader(file):
                     number = int(row.pop("step"))
-                    if number <= step:
+                    if number < step:
                         self._rows[number] = {k: float(v) for k, v in row.items() if v}
 
     @rank_zero_only
@@ -80,35 +79,12 @@ class MetricsCsv(Logger):
 
 
 def tensorboard_logger(directory: str, purge_step: int | None = None) -> Logger:
-    """Event files in ``directory``/tensorboard; events after ``purge_step`` are superseded."""
-    return TensorBoardLogger(directory, name="tensorboard", version="", purge_step=purge_step)
+    """Event files in ``directory``/tensorboard; earlier ones count up to ``purge_step`` alone.
 
-
-def wandb_logger(directory: str, run_id: str, project: str = "midframe", mode: str = "auto") -> Any:
-    """Log to Weights & Biases, online with a key and offline without one.
-
-    Args:
-        directory: where wandb keeps its files.
-        run_id: the run's id, the same after a resume.
-        project: wandb project.
-        mode: "online", "offline", or "auto": online if a key is configured.
+    Without it the run begins anew, and what a life before has left there counts no more.
     """
-    import wandb
-    from lightning.pytorch.loggers import WandbLogger
-
-    if mode == "auto":
-        has_key = wandb.login(prompt=False, verify=False)
-        mode = os.environ.get("WANDB_MODE", "online" if has_key else "offline")
-    return WandbLogger(
-        project=project,
-        id=run_id,
-        name=run_id,
-        save_dir=directory,
-        offline=mode == "offline",
-        mode=mode,
-        resume="allow",
-        settings=wandb.Settings(init_timeout=60, console="off", silent=True),
-    )
+    step = purge_step or 0
+    return TensorBoardLogger(directory, name="tensorboard", version="", purge_step=step)
 
 
 def log_details(logger: Logger, values: Mapping[str, float], step: int) -> None:

@@ -75,6 +75,11 @@ def _option(node: DictConfig, key: str, word: str) -> str:
     """
     where = str(node._get_full_key(None) or "")
     own = [str(name) for name in node if not is_hydras(str(name)) and (where or name != "hydra")]
+    if (target := node.get("_target_")) is not None:
+        try:
+            find_target(target, where)
+        except UserError as error:  # nobody knows which options it takes
+            return str(error)
     owner, takes = _of_class(node, where)
     takes = [name for name in takes if name not in own]
     if key in takes:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from midframe.engine.adversarial import Critics
+from midframe.engine.chance import draw_by
 from midframe.engine.enrich import Enrichers
 from midframe.engine.validation import Validation, mean_epe
 from midframe.metrics import psnr
@@ -29,6 +30,7 @@ class VFIModule(L.LightningModule):
         enrichers: steps that complete the batch, such as a teacher.
         channels_last: memory layout of the weights, which the features follow.
         compiled: run the model through torch.compile.
+        seed: what global generators draw follows from it, the step and the rank; None leaves them.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class VFIModule(L.LightningModule):
         enrichers: Enrichers | None = None,
         channels_last: bool = False,
         compiled: bool = False,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -48,8 +51,12 @@ class VFIModule(L.LightningModule):
         self.enrich = enrichers or Enrichers(context=model.context)
         self.validation = Validation()
         self.validated_at = -1  # the step of the last validation
+        self._first: int | None = None  # step that this process took first
         self._optimizer = optimizer
         self._schedule = schedule
+        self._seed = seed
+        self._step, self._parts = -1, 0  # the step at hand, and how many parts of it have begun
+        self._sums: dict[str, Tensor] = {}  # of what is logged, over the parts of a step
         for name, weight in model.named_parameters():
             if name in model.idle:  # never gets a gradient, for which several devices would wait
                 weight.requires_grad_(False)
@@ -58,35 +65,71 @@ class VFIModule(L.LightningModule):
         if compiled:
             self.model.compile()
 
+    def on_train_batch_start(self, *args: Any) -> None:
+        """Begin a step, or a further part of one where gradients are accumulated."""
+        self._parts = self._parts + 1 if self.global_step == self._step else 1
+        self._step = self.global_step
+        if self._seed is not None:
+            draw_by(self._seed, self._step, self._parts, self.global_rank)
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """The whole training logic."""
         batch = self.enrich(batch.float())  # uint8 until here: a quarter of the bytes travel
         pred = self.model(batch.inputs, **self.model.fixed_hints)
         learnt = self.critics.step(pred, batch, self.global_step)  # adversarial losses only
         out = self.loss(pred, batch, self.model, self.global_step)
-        self._log_step(pred, batch, out.total, {**out.terms, **learnt})
+        if self._is_looked_at():
+            self._log_step(pred, batch, out.total, {**out.terms, **learnt})
         return {"loss": out.total, "pred": pred.map(Tensor.detach), "batch": batch}
+
+    def _is_looked_at(self) -> bool:
+        """Whether this step's values reach a logger, or are the first that a person sees.
+
+        To measure and log every step takes a twentieth of a small one. Lightning's own count of
+        steps, by which it writes, may slip on a resume, so its steps and ours are both looked at.
+        """
+        if self._trainer is None:  # a step that somebody takes without one
+            return True
+        if self._first is None:
+            self._first = self.global_step
+        done, every = self.global_step + 1, max(self.trainer.log_every_n_steps, 1)
+        due = done in (self._first + 1, self.trainer.max_steps) or done % every == 0
+        connector = getattr(self.trainer, "_logger_connector", None)
+        return due or bool(getattr(connector, "should_update_logs", True))
 
     def _log_step(
         self, pred: Prediction, batch: Batch, total: Tensor, parts: Mapping[str, Tensor]
     ) -> None:
-        size = len(batch)
-        self._log_row(self.global_step)
-        self.log("train/loss", total, prog_bar=True, batch_size=size)
-        for name, value in parts.items():
-            self.log(f"train/{name}", value, batch_size=size)
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.log("train/lr", rate, batch_size=size)
+        """Log loss, terms and error: means over all samples of a step, whoever computes them."""
+        values = {"loss": total.detach(), **parts}
         with torch.no_grad():
             if self.model.learns == "flow":
-                value = mean_epe(pred, batch)
+                error = mean_epe(pred, batch)
             elif batch.target is not None:
-                value = psnr(pred.frame.flatten(0, 1).float(), batch.target.flatten(0, 1)).mean()
+                error = psnr(pred.frame.flatten(0, 1).float(), batch.target.flatten(0, 1)).mean()
             else:
-                value = None
-        if value is not None:
-            name = "epe" if self.model.learns == "flow" else "psnr"
-            self.log(f"train/{name}", value, prog_bar=True, batch_size=size)
+                error = None
+        name = "epe" if self.model.learns == "flow" else "psnr"
+        if error is not None:
+            values[name] = error
+        size = len(batch)
+        self._log_row(self.global_step)
+        for key, value in self._means(values).items():
+            self.log(f"train/{key}", value, prog_bar=key in ("loss", name), batch_size=size)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("train/lr", rate, batch_size=size)
+
+    def _means(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return means over the parts of a step so far and, where they are logged, over ranks."""
+        before = self._sums if self._parts > 1 else {}
+        self._sums = {key: before.get(key, 0) + value.float() for key, value in values.items()}
+        means = {key: value / max(self._parts, 1) for key, value in self._sums.items()}
+        done, every = self.global_step + 1, max(self.trainer.log_every_n_steps, 1)
+        if self.trainer.world_size > 1 and (done % every == 0 or done >= self.trainer.max_steps):
+            both = torch.stack(list(means.values()))
+            reduced = self.trainer.strategy.reduce(both, reduce_op="mean")
+            means = dict(zip(means, reduced.unbind()))
+        return means
 
     def _log_row(self, number: int) -> None:
         """Say which row of the loggers this is: Lightning's own count may slip on a resume."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,11 @@ class NanGuard(Callback):
             bad = trainer.strategy.reduce(bad, reduce_op="sum")
         if not bool(bad) or self._batch is None:
             return
+        batch = pl_module.enrich(self._batch.float())
+        # on all ranks: layers that normalise all samples together wait for one another
+        where = find_non_finite(pl_module, batch)
         if not mine:
             raise UserError(f"the loss is not finite on another rank, step {trainer.global_step}")
-        batch = pl_module.enrich(self._batch.float())
-        where = find_non_finite(pl_module, batch)
         save_batch(batch, self.path)
         raise UserError(
             f"the loss is {loss.item()} at step {trainer.global_step}: {where}; the batch "
@@ -54,6 +56,7 @@ class NanGuard(Callback):
 
 def find_non_finite(module: Any, batch: Batch) -> str:
     """Run the step once more and name the first non-finite thing on its way."""
+    first, terms = _run_watched(module, batch)
     for name, value in _tensors(batch):
         # labels may be unknown in places, which they say by not being finite
         if name != "flow" and not bool(torch.isfinite(value).all()):
@@ -61,6 +64,14 @@ def find_non_finite(module: Any, batch: Batch) -> str:
     for name, weight in module.model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
             return f"the weight {name} is not finite"
+    if first:
+        return first
+    bad = [name for name, value in terms.items() if not bool(torch.isfinite(value).all())]
+    return f"the model's output is finite, the loss term {', '.join(bad) or 'total'} is not"
+
+
+def _run_watched(module: Any, batch: Batch) -> tuple[str | None, Mapping[str, Tensor]]:
+    """Run model and loss; return what first gave a value that is not finite, and the terms."""
     first: list[str] = []
 
     def watch(name: str) -> Any:
@@ -80,10 +91,7 @@ def find_non_finite(module: Any, batch: Batch) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    if first:
-        return first[0]
-    bad = [name for name, value in out.terms.items() if not bool(torch.isfinite(value).all())]
-    return f"the model's output is finite, the loss term {', '.join(bad) or 'total'} is not"
+    return (first[0] if first else None), out.terms
 
 
 def save_batch(batch: Batch, path: Path) -> None:

@@ -112,8 +112,10 @@ class Bar(ProgressBar):
     Lightning's own counts epochs, of which a run of midframe has a single endless one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.5) -> None:
         super().__init__()
+        self.seconds = seconds  # between two looks at loss and speed
+        self._read = -seconds
         self._progress: Progress | None = None
         self._training = self._validating = TaskID(0)
         self._values = ""
@@ -143,8 +145,11 @@ class Bar(ProgressBar):
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self._progress:
-            values = "  ".join(_values(trainer))
-            self._progress.update(self._training, completed=trainer.global_step, values=values)
+            now = time.monotonic()
+            if now - self._read >= self.seconds:  # to read a value waits for the device
+                self._read, self._values = now, "  ".join(_values(trainer))
+            step = trainer.global_step
+            self._progress.update(self._training, completed=step, values=self._values)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self._progress:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from midframe.launch import arguments, bench_anytime, bench_events, bench_ops
+from midframe.launch import arguments, bench_anytime, bench_events, bench_ops, bench_video
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bench_anytime.add_arguments(anytime)
     data = kinds.add_parser("data", help="samples per second from PNG files and from shards")
     data.add_argument("--triplets", type=int, default=120)
+    data.add_argument(
+        "--need", type=float, metavar="N", help="samples per second: how many cores give them"
+    )
     events = kinds.add_parser("events", help="events into bins against the plain form")
     bench_events.add_arguments(events)
+    video = kinds.add_parser("video", help="conversions, the bare model, and ffmpeg's filter")
+    bench_video.add_arguments(video)
     ops = kinds.add_parser("ops", help="the operators: every backend, the usual forms, the limits")
     bench_ops.add_arguments(ops)
 
@@ -46,6 +51,9 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.kind == "anytime":
         bench_anytime.run(args)
+        return
+    if args.kind == "video":
+        bench_video.run(args)
         return
     if args.kind == "events":
         bench_events.run(args)
@@ -80,4 +88,4 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         )
     from midframe.speed.data import bench_data
 
-    return bench_data(args.triplets)
+    return bench_data(args.triplets, need=args.need)

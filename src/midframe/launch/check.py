@@ -282,7 +282,8 @@ def _loss(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
     yield from check_teaching.find_problems(cfg, model, needs)
 
 
-def _devices(cfg: DictConfig) -> int:
+def devices_of(cfg: DictConfig) -> int:
+    """Return how many devices of a machine a config asks for, here."""
     devices = cfg.trainer.devices
     if OmegaConf.is_list(devices):
         return max(len(devices), 1)
@@ -295,10 +296,11 @@ def _devices(cfg: DictConfig) -> int:
 def _sweep(cfg: DictConfig) -> Iterator[str]:
     """Ranks of an in-process sweep would start the whole sweep again, each with its own values."""
     multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if multirun and _devices(cfg) != 1:
+    if multirun and devices_of(cfg) != 1:
         yield (
-            "a multirun (-m) with several devices per job would train one model with different "
-            "settings on each rank; use trainer.devices=1 in a multirun"
+            "hydra/launcher=basic with several devices per job would train one model with "
+            "different settings on each rank; leave hydra/launcher=... out: a multirun (-m) then "
+            "gives each job processes of its own"
         )
 
 
@@ -313,7 +315,7 @@ def _sizes(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
                     f"crop {size} is no multiple of {multiple}, which model={cfg.model.name} "
                     f"needs; use {near} or {near + multiple}"
                 )
-    world = _devices(cfg) * cfg.trainer.num_nodes
+    world = devices_of(cfg) * cfg.trainer.num_nodes
     try:
         per_device_batch(cfg.data.global_batch, world, cfg.trainer.accumulate_grad_batches)
     except UserError as error:

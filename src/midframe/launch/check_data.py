@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from midframe.choices import read_file
 from midframe.data.layouts.folders import refused_context
+from midframe.data.remote import is_remote
 from midframe.data.shards import is_packed
 from midframe.errors import UserError
 from midframe.launch.commands import advised
@@ -53,7 +54,7 @@ def model_and_data(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
 def _clips_of_data(cfg: DictConfig, model: Interpolator) -> Iterator[str]:
     """Yield why the data has no clips of so many frames, where its layout says so beforehand."""
     root = cfg.data.get("root")
-    if root is not None and is_packed(Path(root).expanduser()):
+    if root is not None and (is_remote(root) or is_packed(Path(root).expanduser())):
         return  # the pack has what it was made with
     layout = find_target(cfg.data.layout.get("_target_"), "data.layout")
     refused = refused_context(layout, cfg.data.context)

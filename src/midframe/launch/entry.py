@@ -103,15 +103,21 @@ def guarded(command: Callable[[], object]) -> int:
         except (HydraException, OmegaConfBaseException) as error:
             if isinstance(error.__cause__, UserError):  # which a constructor raised
                 raise error.__cause__ from None
-            from midframe.engine import misnamed  # which imports much, and is seldom needed
-
-            line = misnamed.explained(error)
-            raise UserError(line or f"configuration: {_first_lines(error)}") from error
+            raise told(error) from error
         except yaml.YAMLError as error:
             raise UserError(f"configuration: {' '.join(str(error).split())}") from error
         return 0
 
     return guard.guarded(task)
+
+
+def told(error: HydraException | OmegaConfBaseException) -> UserError:
+    """Return in one line what Hydra or OmegaConf found wrong."""
+    if isinstance(error.__cause__, UserError):
+        return error.__cause__
+    from midframe.engine import misnamed  # which imports much, and is seldom needed
+
+    return UserError(misnamed.explained(error) or f"configuration: {_first_lines(error)}")
 
 
 def _first_lines(error: Exception) -> str:

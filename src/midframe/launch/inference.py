@@ -164,11 +164,17 @@ def with_model_of_run(words: Sequence[str]) -> list[str]:
             its model and options are added; those that the words give as well stay theirs.
 
     Raises:
-        UserError: for the run of a model that is not in conf/model.
+        UserError: for the run of a model that is not in conf/model, and for weights that are of
+            no run where nothing names their model.
     """
     given = {word.lstrip("+~").partition("=")[0]: word.partition("=")[2] for word in words}
     weights = given.get("weights") or given.get("model.weights")
     run = None if "model" in given or not weights else as_trained(weights.strip("'\""), None)
+    if run is None and weights and "model" not in given and weights not in ("null", UNTRAINED):
+        raise UserError(
+            f"weights={weights} needs the name of the model that they are for: add model=NAME "
+            "(only a run directory, or a checkpoint inside one, knows its model)"
+        )
     if run is None:
         return list(words)
     if run["name"] not in zoo.list_models():

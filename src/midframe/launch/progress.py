@@ -20,6 +20,7 @@ class Progress:
         unit: what is counted.
         bar: False for lines on a terminal as well, where several processes share it.
         seconds: between two lines.
+        done: how much was there before, which counts for no rate.
 
     Attributes:
         done: how much of it is done.
@@ -33,22 +34,23 @@ class Progress:
         unit: str = "samples",
         bar: bool = True,
         seconds: float = 10.0,
+        done: int = 0,
     ) -> None:
         from rich import get_console
         from rich import progress as rich
 
         self.title, self.total, self.unit, self.seconds = title, total, unit, seconds
-        self.done = 0
+        self.done = done
         now = time.monotonic()
         self._printed = now
-        self._marks = deque([(now, 0)])  # a time and what was done then, at most one a second
+        self._marks = deque([(now, done)])  # a time and what was done then, at most one a second
         columns = (
             *(rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()),
             *(rich.TextColumn("{task.fields[rate]}"), rich.TimeRemainingColumn()),
         )
         self._terminal = bar and get_console().is_terminal and sys.stdout.isatty()
         self._bar = rich.Progress(*columns, disable=not self._terminal)
-        self._task = self._bar.add_task(title, total=total, rate="")
+        self._task = self._bar.add_task(title, total=total, completed=done, rate="")
 
     def __enter__(self) -> Progress:
         self._bar.start()

@@ -11,7 +11,9 @@ from omegaconf import DictConfig
 
 from midframe.data.module import Data
 from midframe.engine.build import plain
+from midframe.engine.expected import ExpectedCurve, comparison
 from midframe.engine.module import VFIModule
+from midframe.launch.check_devices import norm_note
 from midframe.launch.check_parts import remarks
 from midframe.launch.commands import advised
 from midframe.launch.runs import Run, own_overrides
@@ -36,6 +38,9 @@ def print_start(cfg: DictConfig, run: Run, data: Data, module: VFIModule, traine
         f"lr {cfg.optimizer.lr:g}, seed {cfg.seed}"
     )
     print(f"device  {device} x {trainer.world_size}, precision {trainer.precision}")
+    together = bool(cfg.trainer.get("sync_batchnorm"))
+    if note := norm_note(module.model, trainer.world_size, together):
+        print(note)
     print(f"run     {run.dir}" + (f", resumed at step {run.step}" if run.checkpoint else ""))
 
 
@@ -66,7 +71,7 @@ def print_end(cfg: DictConfig, run: Run, data: Data, trainer: L.Trainer) -> None
         )
     if line := _better(trainer, metrics):
         print(line)
-    for line in _facts(cfg):
+    for line in [*_compared(trainer), *_facts(cfg)]:
         print(line)
     for profile in run.dir.glob("*profile*.txt"):
         print(f"\n{profile}:\n{profile.read_text()}")
@@ -86,9 +91,17 @@ def _better(trainer: L.Trainer, metrics: dict[str, float]) -> str | None:
     return None
 
 
+def _compared(trainer: L.Trainer) -> list[str]:
+    """Say what the recipe's curve expects and what was measured."""
+    found = (x for x in getattr(trainer, "callbacks", []) if isinstance(x, ExpectedCurve))
+    return [line for callback in found for line in comparison(callback)]
+
+
 def _facts(cfg: DictConfig) -> list[str]:
     """What the recipe's yaml expects: its note, and numbers with their source."""
     expected = dict(cfg.get("expected") or {})
+    for name in ("curve", "tolerance"):  # which are compared, see `comparison`
+        expected.pop(name, None)
     note, source = expected.pop("note", None), str(expected.pop("source", None) or "none")
     numbers = {k: v for k, v in expected.items() if isinstance(v, (int, float))}
     lines = [str(note)] if note else []
@@ -126,7 +139,7 @@ def _with_weights(cfg: DictConfig, path: str) -> list[tuple[str, str]]:
         suite, why = ["benchmark=events_synthetic"], "measure it, and others beside"
     elif model.context == 2:
         frames, what = ["IN_640x360.yuv", "OUT.yuv"], "put frames between those of a raw video"
-        suite = ["benchmark=ucf101_stmfnet", "benchmark.root=DIR"]
+        suite = ["benchmark=ucf101_quintuplet", "benchmark.root=DIR"]
         why = "measure it on a published benchmark"
     else:
         frames = ["A.png", "B.png", "--out", "between"]

@@ -7,6 +7,7 @@ sum, so that a command line can change or drop a term without knowing it:
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from midframe.types import Batch, LossOutput, Prediction
 if TYPE_CHECKING:
     from midframe.models.base import Interpolator
 
+_log = logging.getLogger(__name__)
 Schedule = Callable[[int], float]
 Locate = Callable[[str], Any]
 
@@ -170,6 +172,7 @@ class WeightedSum(nn.Module):
         super().__init__()
         self.terms = nn.ModuleDict()
         self.weights: dict[str, Schedule] = {}
+        self._told: frozenset[str] = frozenset()
         for name, entry in terms.items():
             if entry is None:
                 continue
@@ -204,6 +207,7 @@ class WeightedSum(nn.Module):
             check_given(name, term.needs, pred, batch, model)
             value = term(pred, batch, model)
             check_value(name, value)
+            self._told = self._told | _tell_of_no_gradient(name, value, pred, self._told)
             part = weight * value
             parts[name] = part.detach()
             total = part if total is None else total + part
@@ -212,6 +216,25 @@ class WeightedSum(nn.Module):
                 f"every loss term has weight 0 at step {step}; change the schedules in loss.terms"
             )
         return LossOutput(total, parts)
+
+
+def _tell_of_no_gradient(
+    name: str, value: Tensor, pred: Prediction, told: frozenset[str]
+) -> frozenset[str]:
+    """Warn once of a term that the model cannot learn from; only the first batch is looked at.
+
+    One that is exactly 0 is left alone: it had nothing to compare, such as labels.
+    """
+    if name in told or not pred.frame.requires_grad:
+        return frozenset()
+    if not value.requires_grad and float(value) != 0:
+        _log.warning(
+            "the loss term %s gives no gradient: it is cut off from the prediction (by detach(), "
+            "item(), rounding, a comparison ...) or reads frozen parts of it alone; mend it, or "
+            "drop it with '~loss.terms.%s'",
+            *(name, name),
+        )
+    return frozenset({name})
 
 
 def precise(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -115,6 +115,12 @@ def _check_levels(who: str, name: str, value: Any) -> None:
             f"{who} predicts {name} as a {_kind(value)}{within}; give a tuple of tensors, finest "
             "first"
         )
+    rows = [part.shape[-2] for part in parts if part.ndim > 1]
+    if any(after > before for before, after in zip(rows, rows[1:])):
+        raise UserError(
+            f"{who} predicts {name} with heights of {', '.join(map(str, rows))}; give the finest "
+            "level first"
+        )
 
 
 def check_kind(

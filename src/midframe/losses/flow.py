@@ -13,7 +13,7 @@ from torch import Tensor
 from midframe.errors import UserError
 from midframe.losses.base import Term, precise
 from midframe.losses.fields import check_kind
-from midframe.losses.levels import known_mean, scale_to
+from midframe.losses.levels import known_mean, labelled, scale_to
 
 # configs of earlier runs name it here
 from midframe.losses.multiscale import MultiScaleEPE as MultiScaleEPE
@@ -53,6 +53,7 @@ class _Labelled(Term):
         self._tell(batch)
         if batch.flow is None:
             (anchor,) = precise(self._anchor(pred))
+            labelled(anchor.new_zeros(()))  # another process may have some
             return 0.0 * anchor.flatten()[0]
         (label,) = precise(batch.flow)
         known = known_flow(label)
@@ -62,7 +63,7 @@ class _Labelled(Term):
         label = torch.where(known.unsqueeze(3), label, torch.zeros_like(label))
         valid = known.flatten(1).any(1).to(label.dtype)
         values = self.per_sample(pred, label, known.to(label.dtype))
-        return (values * valid).sum() / valid.sum().clamp(min=1.0)
+        return (values * valid).sum() / labelled(valid.sum())
 
     def per_sample(self, pred: Prediction, label: Tensor, known: Tensor) -> Tensor:
         """Return (B,) means over known pixels.

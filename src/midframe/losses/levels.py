@@ -1,7 +1,9 @@
-"""What losses on flow of several resolutions share: units, and labels averaged down."""
+"""What losses on flow share: units, labels averaged down, and how many samples have labels."""
 
 from __future__ import annotations
 
+import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,3 +40,25 @@ def known_mean(label: Tensor, known: Tensor, size: tuple[int, ...]) -> tuple[Ten
     mean = F.interpolate(label.flatten(0, -4), size=size, mode="area")
     mean = mean.reshape(*label.shape[:-2], *size)
     return mean / share.clamp(min=1e-6).unsqueeze(-3), share
+
+
+def labelled(count: Tensor) -> Tensor:
+    """Return by what a sum over this process's samples with labels is divided.
+
+    Processes that train together have different numbers of them, and the mean of their gradients is
+    taken. With the mean of those numbers in each denominator, that is the gradient of one process
+    with all samples. All of them have to call it, also one without labels. Parts of a step, where
+    gradients are accumulated, count alike whatever labels they have.
+
+    Args:
+        count: of this process's samples with labels, in a floating type.
+
+    Returns:
+        Its mean over all processes, above 0; where nothing is learnt, the count itself.
+    """
+    world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if world > 1 and torch.is_grad_enabled():
+        count = count.detach().clone()
+        dist.all_reduce(count)
+        return count.clamp(min=1.0) / world
+    return count.clamp(min=1.0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from midframe.errors import UserError
 from midframe.losses.base import Term, precise
 from midframe.losses.fields import check_kind
-from midframe.losses.levels import known_mean, scale_to
+from midframe.losses.levels import known_mean, labelled, scale_to
 from midframe.types import Batch, Prediction, known_flow
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class MultiScaleEPE(Term):
             flow = forward_flow(level, batch.inputs.t) * (scale_to(batch.flow, level) / self.unit)
             target, share = known_mean(label, known, flow.shape[-2:])
             total = total + alpha * (self._per_pair(flow - target, share) * counts).sum()
-        return total / counts.sum().clamp(min=1.0)
+        return total / labelled(counts.sum())
 
     def _per_pair(self, difference: Tensor, share: Tensor) -> Tensor:
         """Return (B, T) sums (or means) over the pixels of (B, T, 2, h, w), weighted by share."""

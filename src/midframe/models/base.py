@@ -176,6 +176,11 @@ class Interpolator(nn.Module):
         return self.context
 
     @property
+    def alone(self) -> bool:
+        """Whether a prediction depends on what else is in the batch: one sample at a time then."""
+        return any(one.alone for one in self.children() if isinstance(one, Interpolator))
+
+    @property
     def title(self) -> str:
         """What messages call the model; that of the one inside, where one wraps another."""
         return type(self).__name__
@@ -225,6 +230,17 @@ class Interpolator(nn.Module):
         those of `hints`, option by option.
         """
         return {**self.hints(height, width, benchmark), **self.fixed_hints, **hints}
+
+    def reduced_hints(self, height: int, width: int) -> dict[str, Any]:
+        """Return hints of a call that takes less memory, with motion estimated at half the size.
+
+        Empty where a model has none: large frames are then worked on block by block.
+
+        Args:
+            height: of the frames.
+            width: of the frames.
+        """
+        return {}
 
     def widths(self) -> tuple[Width, ...]:
         """Return which options set which weights' channels, so that `compress` may narrow them.

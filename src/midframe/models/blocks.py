@@ -78,6 +78,14 @@ def wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def lacking(size: int, multiple: int) -> int:
+    """Return how many pixels a side lacks to a multiple.
+
+    What is divided is positive: exporters that leave sizes open follow no other division.
+    """
+    return (size + multiple - 1) // multiple * multiple - size
+
+
 def per_time(x: Tensor, times: int) -> Tensor:
     """Repeat (B, ...) for each target time: (B * T, ...)."""
     return x if times == 1 else x.repeat_interleave(times, 0)

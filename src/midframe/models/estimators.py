@@ -30,6 +30,11 @@ class FlowEstimator:
     option: ClassVar[str] = "teacher"
     purpose: ClassVar[str] = "labels of an untrained network teach nothing"
 
+    @property
+    def alone(self) -> bool:
+        """Whether flow depends on what else is estimated at once, see `Interpolator.alone`."""
+        return False
+
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the flow from ``first`` to ``second``, without gradient.
 
@@ -101,6 +106,11 @@ class NetworkFlow(FlowEstimator):
         self.net = create_flow(name, path, **(options or {})).requires_grad_(False)
         self.settings = {"name": name, "weights_sha256": sha256_of(path), **(options or {})}
         self._device = torch.device("cpu")
+
+    @property
+    def alone(self) -> bool:
+        """That of the network."""
+        return self.net.alone
 
     @torch.no_grad()
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:

@@ -202,9 +202,15 @@ class IFRNet(Interpolator):
         """Return the published choice: flow at 0.8 of the size for SNU-FILM, every subset."""
         return {"scale_factor": 0.8} if (benchmark or "").startswith("snufilm") else {}
 
+    def reduced_hints(self, height: int, width: int) -> dict[str, Any]:
+        """Return flow at half the size: a third of the memory."""
+        return {"scale_factor": 0.5}
+
     def padding(self, scale_factor: float = 1.0, **hints: Any) -> Pad:
         """Sizes times ``scale_factor`` must be multiples of 16: 20 for the published 0.8."""
         scale = Fraction(scale_factor).limit_denominator(64)
+        if scale <= 0:
+            raise ValueError(f"IFRNet takes a scale_factor above 0, not {scale_factor}")
         return replace(self.pad, multiple=(16 / scale).numerator)
 
     def forward(self, x: Inputs, scale_factor: float = 1.0, **hints: Any) -> Prediction:
@@ -249,10 +255,13 @@ class IFRNet(Interpolator):
         )
 
     def target_features(self, x: Inputs, target: Tensor) -> tuple[Tensor, ...]:
-        """Encoder features (B*T, C, h, w) of the true frames at H/2, H/4, H/8; with gradient."""
+        """Encoder features (B*T, C, h, w) of the true frames at H/2, H/4, H/8; with gradient.
+
+        With a ``scale_factor`` in `fixed_hints`, of frames resized by it, as the decoder's are.
+        """
         times = target.shape[1]
         centred = target.flatten(0, 1) - per_time(self._mean(x), times)
-        return self.encoder(centred)[:3]
+        return self.encoder(resize(centred, self.fixed_hints.get("scale_factor", 1.0)))[:3]
 
     @staticmethod
     def _mean(x: Inputs) -> Tensor:

@@ -189,6 +189,11 @@ class Guided(Wrapper):
         self.motion = motion
         self.needs = model.needs - {FIELD}  # type: ignore[misc]
 
+    @property
+    def alone(self) -> bool:
+        """Whether the model or what makes the motion looks at the whole batch."""
+        return super().alone or self.motion.estimator.alone
+
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Make the motion and call the model."""
         return super().forward(self._guided(x), **hints)

@@ -40,6 +40,11 @@ class EventPWCNet(PWCNet):
         super().__init__(channels="rgb", init=init, visible=VISIBLE)
         self.stretch = stretch
 
+    @property
+    def alone(self) -> bool:
+        """Whether frames are stretched by those of the whole batch."""
+        return self.stretch == "batch"
+
     def prepared(self, frames: Tensor) -> Tensor:
         """Stretch frames (B, 3, H, W) to [0, 1]; those of one grey become zero."""
         frames = wide(frames)

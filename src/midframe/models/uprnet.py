@@ -239,8 +239,13 @@ class UPRNet(Interpolator):
                 return dict(hints)
         return {"pyr_level": max(math.ceil(math.log2(width / TRAINED_WIDTH) + 3), 1)}
 
-    def padding(self, pyr_level: int = 3, **hints: Any) -> Pad:
-        """Sizes are multiples of 2 ** (pyr_level + 1)."""
+    def padding(self, pyr_level: int = 3, nr_lvl_skipped: int = 0, **hints: Any) -> Pad:
+        """Sizes are multiples of 2 ** (pyr_level + 1); ValueError for levels that do not fit."""
+        if pyr_level < 1 or not 0 <= nr_lvl_skipped < pyr_level:
+            raise ValueError(
+                f"UPR-Net takes pyr_level >= 1 and 0 <= nr_lvl_skipped < pyr_level, "
+                f"not {pyr_level} and {nr_lvl_skipped}"
+            )
         return replace(self.pad, multiple=2 ** (pyr_level + 1))
 
     def forward(
@@ -262,12 +267,7 @@ class UPRNet(Interpolator):
         Raises:
             ValueError: for sizes or levels that do not fit.
         """
-        if pyr_level < 1 or not 0 <= nr_lvl_skipped < pyr_level:
-            raise ValueError(
-                f"UPR-Net takes pyr_level >= 1 and 0 <= nr_lvl_skipped < pyr_level, "
-                f"not {pyr_level} and {nr_lvl_skipped}"
-            )
-        self.check_size(x, pyr_level=pyr_level)
+        self.check_size(x, pyr_level=pyr_level, nr_lvl_skipped=nr_lvl_skipped)
         pair = tuple(bgr(frame) for frame in x.pair)
         levels = self._levels(pair, pyr_level, nr_lvl_skipped)
         # One time after the other: the finest level fills a processor with one frame, and on a CPU

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
-from midframe.models.blocks import wide
+from midframe.models.blocks import lacking, wide
 from midframe.models.warped import mixed, moved
 from midframe.models.wevi_parts import GROUPS, LEVELS, FuseNet, UNet, draw_published
 from midframe.types import Inputs, Prediction
@@ -103,13 +103,13 @@ class EventInterpolator(Interpolator):
             events: (N, bins, H, W) signed counts around that time.
         """
         height, width = warped.shape[-2:]
-        right, bottom = (-size % MULTIPLE for size in (width, height))
+        right, bottom = (lacking(size, MULTIPLE) for size in (width, height))
         if max(width, height) <= MULTIPLE:
             right += MULTIPLE  # a single value at H/16 has no statistics
         sides = (0, right, 0, bottom)
         seen, counts = (F.pad(y.to(self.dtype), sides) for y in (warped, events))
         frame, features = self.fuseNet(self.eventUnet(counts), self.frameUnet(seen))
-        rows, columns = (-(-size // 4) for size in (height, width))
+        rows, columns = ((size + 3) // 4 for size in (height, width))
         cut = [y[..., : rows * k, : columns * k] for y, k in zip(features, (1, 2, 4))]
         return wide(frame)[..., :height, :width], tuple(cut)
 

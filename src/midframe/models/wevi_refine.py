@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
-from midframe.models.blocks import join, per_time, wide
+from midframe.models.blocks import join, lacking, per_time, wide
 from midframe.models.wevi import CHANNELS, Base, EventInterpolator
 from midframe.models.wevi_attention import Attention, Features, Pyramid, chosen, fit_matrix, spread
 from midframe.models.wevi_parts import GROUPS, FuseBlock, doubled, draw_published, edged
@@ -236,7 +236,7 @@ class EventRefine(Interpolator):
         self.check_given(x)
         assert x.events is not None and x.events_ends is not None
         height, width = x.frames.shape[-2:]
-        sides = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+        sides = (0, lacking(width, MULTIPLE), 0, lacking(height, MULTIPLE))
         with torch.no_grad():
             first, stage = self.generator.staged(x)
         dtype = self.dtype

@@ -48,6 +48,10 @@ class Wrapper(Interpolator):
         """Return those of the model."""
         return self.model.hints(height, width, benchmark)
 
+    def reduced_hints(self, height: int, width: int) -> dict[str, Any]:
+        """Return those of the model."""
+        return self.model.reduced_hints(height, width)
+
     def padding(self, **hints: Any) -> Pad:
         """Return that of the model."""
         return self.model.padding(**hints)

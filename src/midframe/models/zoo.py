@@ -125,7 +125,7 @@ def build(config: Mapping[str, Any]) -> Interpolator:
         load_weights(model, weights)
     else:
         load_parts(model, config)
-    model.fixed_hints = _plain(config.get("hints") or {})
+    _fix_hints(model, config)
     return model.eval()
 
 
@@ -174,7 +174,7 @@ def build_empty(config: Mapping[str, Any]) -> Interpolator:
             model = _construct(cls, config)
     except RuntimeError:  # its constructor looks at values, which "meta" has none of
         model = _construct(cls, config)
-    model.fixed_hints = _plain(config.get("hints") or {})
+    _fix_hints(model, config)
     return model.eval()
 
 
@@ -227,6 +227,19 @@ def _construct(cls: type[Interpolator], config: Mapping[str, Any]) -> Interpolat
     if "_modules" not in vars(model):
         raise _without_super(cls, config)
     return model
+
+
+def _fix_hints(model: Interpolator, config: Mapping[str, Any]) -> None:
+    """Give a model its hints; `UserError` for values of which it cannot tell the padding."""
+    hints = _plain(config.get("hints") or {})
+    try:
+        model.padding(**hints)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in hints.items())
+        raise UserError(
+            f"model {_name(config)} cannot take the hints {given} (model.hints): {error}"
+        ) from error
+    model.fixed_hints = hints
 
 
 def _without_super(cls: type, config: Mapping[str, Any]) -> UserError:
