@@ -46,7 +46,8 @@ def test_flow_is_the_published_one_at_any_size(golden, filled, name, case):
     before = one.clone()
     with torch.no_grad():
         flow = network.estimate(one, two)
-    np.testing.assert_allclose(flow[0].numpy(), wanted, atol=1e-4)
+    # float64 is 5e-6 of the largest motion (32 px) away from the reference, recorded in float32
+    np.testing.assert_allclose(flow[0].numpy(), wanted, atol=2e-5 * np.abs(wanted).max(), rtol=0)
     assert torch.equal(one, before)
 
 

@@ -18,6 +18,9 @@ from midframe.types import Batch
 FILES = {"stmfnet": "stmfnet", "stmfnet_mini": "student"}
 # Of the largest error, of 99.9 % and of the mean: a jump of AdaCoF's may sit on any pixel.
 LARGEST, MOST, MEAN = 1e-3, 3e-4, 2e-5
+# Of a gradient's norm: float32 differs from float64 by up to 0.035, by the processor; the reference,
+# which was recorded in float32, by 0.018.
+GRADIENT = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +160,7 @@ def test_loss_gradients_and_statistics_of_a_training_step(case, name):
     for key, norm in wanted.items():
         gradient = model.get_parameter(key).grad
         got = 0.0 if gradient is None else gradient.norm().item()
-        assert abs(got - norm) <= 0.02 * max(norm, floor), key
+        assert abs(got - norm) <= GRADIENT * max(norm, floor), key
         assert (gradient is None) == (key in case.facts["without_gradient"]), key
     assert model.idle == set(case.facts["without_gradient"])
     state = model.state_dict()
@@ -166,6 +169,6 @@ def test_loss_gradients_and_statistics_of_a_training_step(case, name):
         if kind == "grad":
             difference = (model.get_parameter(inside).grad.numpy() - value).ravel()
             scale = max(np.linalg.norm(value), floor)
-            assert np.linalg.norm(difference) <= 0.02 * scale, key
+            assert np.linalg.norm(difference) <= GRADIENT * scale, key
         elif kind == "state":
             np.testing.assert_allclose(state[inside].numpy(), value, atol=1e-4, err_msg=key)

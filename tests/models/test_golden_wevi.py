@@ -20,7 +20,9 @@ from midframe.ops import backwarp, pixel_grid, splat
 from midframe.types import Batch, Prediction
 
 CLOSE = 1e-4
-GRADIENT = 1e-3  # of a parameter's gradient norm, or of the largest one's thousandth
+# Of a parameter's gradient norm, and of the largest one's: float32 differs from float64 by a third of
+# it, whatever the processor; the reference, recorded in float32, by a sixth.
+GRADIENT, NOISE = 5e-3, 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +52,21 @@ def case(golden, golden_fill):
 
 
 def assert_close(got: torch.Tensor, wanted: torch.Tensor, atol: float = CLOSE) -> None:
+    # of values above one (untrained frames reach 10) in parts of the largest, as float32 rounds
+    atol *= max(1.0, wanted.abs().max().item() / 3)
     torch.testing.assert_close(got.detach(), wanted, atol=atol, rtol=0)
 
 
 def _gradients(model: torch.nn.Module, data: dict, of_ours: float) -> None:
     """Hold norms of gradients against the reference's, whose loss is of frames in [-1, 1]."""
     wanted = dict(zip(data["grad_keys"], data["grad_norms"].tolist()))
-    floor = max(wanted.values()) / 1000
+    noise = NOISE * max(wanted.values())
     for key, norm in wanted.items():
         gradient = model.get_parameter(key).grad
         assert (gradient is None) == (norm < 0), key
         if gradient is not None:
             got = of_ours * gradient.norm().item()
-            assert abs(got - norm) <= GRADIENT * max(norm, floor), key
+            assert abs(got - norm) <= GRADIENT * norm + noise, key
 
 
 def _published_loss():
