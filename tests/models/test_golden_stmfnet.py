@@ -144,7 +144,7 @@ def test_keys_counts_and_filters_are_the_published_ones(golden, name):
         torch.testing.assert_close(state[key], torch.tensor(value), atol=1e-8, rtol=0)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [pytest.param("stmfnet", marks=pytest.mark.slow), "stmfnet_mini"])
 def test_loss_gradients_and_statistics_of_a_training_step(case, name):
     case = case(name, "_train")
     model, data = case.model.train(), case.data
