@@ -18,8 +18,8 @@ from midframe.types import Batch
 FILES = {"stmfnet": "stmfnet", "stmfnet_mini": "student"}
 # Of the largest error, of 99.9 % and of the mean: a jump of AdaCoF's may sit on any pixel.
 LARGEST, MOST, MEAN = 1e-3, 3e-4, 2e-5
-# Of a gradient's norm: float32 differs from float64 by up to 0.035, by the processor; the reference,
-# which was recorded in float32, by 0.018.
+# Of a gradient's norm: float32 differs from float64 by up to 0.035, by the processor; the
+# reference, which was recorded in float32, by 0.018.
 GRADIENT = 0.05
 
 
