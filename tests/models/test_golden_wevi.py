@@ -20,7 +20,7 @@ from midframe.ops import backwarp, pixel_grid, splat
 from midframe.types import Batch, Prediction
 
 CLOSE = 1e-4
-# Of a parameter's gradient norm, and of the largest one's. Ours differs from the reference, which was
+# Of a gradient's norm, and of the largest one's. Ours differs from the reference, which was
 # recorded in float32, by a third of it on processors without AVX-512; in float64 by a sixth.
 GRADIENT, NOISE = 5e-3, 1e-4
 
