@@ -19,6 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)  # programs that tests stop inherit it
 
 import torch
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +65,21 @@ def shared_data() -> Callable[[str], Path]:
 @pytest.fixture(autouse=True)
 def _steady() -> Iterator[None]:
     torch.set_num_threads(1)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # manual_seed asks for devices, which takes longer
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(0)
     before = HydraConfig.instance().cfg
     yield
     HydraConfig.instance().cfg = before  # the command line of one test is not the next one's
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _composed_once() -> Iterator[None]:
+    """Spare every command the first of its two compositions.
+
+    By it Hydra learns whether ``hydra.mode`` is set, which no config and no test does; the answer
+    is then None, and what it costs is more than most commands here do.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", lambda *_, **__: None)
+        yield

@@ -15,6 +15,8 @@ TINY = [
     "trainer.threads=1",
     "data.global_batch=2",
     "data.crop=32",
+    "data.layout.scenes=64",
+    "data.layout.size=64",
     "data.val.limit=2",
 ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,19 @@ from midframe.errors import UserError, known_names
 def read_file(path: Path) -> dict[str, Any]:
     """Return the content of a config file; `UserError` where it is no YAML, or no mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         said = " ".join(str(error).split()).replace('in "<unicode string>", ', "")
         raise UserError(f"{path} is no yaml: {said}") from error
     if not isinstance(content, (dict, type(None))):
         raise UserError(f"{path} must hold `key: value` lines, not {content!r}")
     return dict(content or {})
+
+
+@lru_cache(maxsize=512)
+def _parsed(text: str) -> Any:
+    # Every composition reads the files of all models, and parsing is what takes time.
+    return yaml.safe_load(text)
 
 
 def read_choice(group: str, path: Path) -> dict[str, Any]:

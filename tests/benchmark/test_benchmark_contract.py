@@ -8,19 +8,22 @@ of `fakes.SMALL`.
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 import fakes
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
 from midframe.benchmark.protocol import Protocol
 from midframe.engine.compose import compose
-from midframe.launch import evaluate
+from midframe.launch import entry, evaluate
 from midframe.paths import config_files
 
 FILES = config_files("benchmark")
@@ -31,8 +34,18 @@ def name(request) -> str:
     return request.param
 
 
-def _suite(name: str, words: Sequence[str] = ()) -> tuple[Protocol, Path | None]:
-    parts, roots = evaluate.suites(compose([f"benchmark={name}", *words], "evaluate"))
+@cache
+def _composed(name: str) -> DictConfig:
+    return compose([f"benchmark={name}", "model=average", "device=cpu"], "evaluate")
+
+
+def _suite(name: str, options: Mapping[str, object] | None = None) -> tuple[Protocol, Path | None]:
+    """Return a benchmark as its file says it, with some options of its layout replaced."""
+    cfg = _composed(name)
+    if options:
+        cfg = copy.deepcopy(cfg)
+        OmegaConf.update(cfg, f"benchmark.suites.{name}.protocol.layout", options)
+    parts, roots = evaluate.suites(cfg)
     assert list(parts) == [name]
     return parts[name], roots[name]
 
@@ -49,16 +62,22 @@ def _example(protocol: Protocol, root: Path) -> Path:
     return root
 
 
-def _small(name: str) -> list[str]:
-    """Return the words that let a benchmark take tiny pictures."""
+def _small(name: str) -> dict[str, object]:
+    """Return the options of its layout that let a benchmark take tiny pictures."""
     module, _, function = _suite(name)[0].layout.rpartition(".")
-    options = fakes.SMALL.get(f"{module.rpartition('.')[2]}.{function}", {})
-    where = f"benchmark.suites.{name}.protocol.layout"
-    return [f"{where}.{key}={_word(value)}" for key, value in options.items()]
+    return fakes.SMALL.get(f"{module.rpartition('.')[2]}.{function}", {})
 
 
-def _word(value: object) -> str:
-    return json.dumps(value).replace('"', "")
+def _evaluate(name: str, layout: Mapping[str, object] | None = None, **options: object) -> int:
+    """Do what the command of these options does once it is composed; return the exit code."""
+    cfg = copy.deepcopy(_composed(name))
+    suite = f"benchmark.suites.{name}.protocol"
+    if "expected" in options:
+        OmegaConf.update(cfg, f"{suite}.expected", options.pop("expected"), force_add=True)
+    OmegaConf.update(cfg, f"{suite}.layout", layout or {})
+    cfg.benchmark.root = str(options.pop("root"))
+    cfg.merge_with(options)
+    return entry.guarded(lambda: evaluate.evaluate(cfg))
 
 
 def test_it_is_chosen_by_the_name_of_its_file(name):
@@ -83,8 +102,7 @@ def test_a_folder_that_is_not_there_is_answered_with_the_expected_tree(
     if root is None:
         pytest.skip("needs no files")
     monkeypatch.chdir(tmp_path)
-    words = [f"benchmark={name}", "benchmark.root=nowhere", "model=average", "device=cpu"]
-    assert evaluate.main(words) == 2
+    assert _evaluate(name, root="nowhere") == 2
     first, *tree = capsys.readouterr().err.strip().splitlines()
     assert first.startswith("error: ") and "nowhere" in first and "benchmark.root=DIR" in first
     assert len(tree) > 1
@@ -100,12 +118,11 @@ def test_an_example_is_measured_whole_and_twice_the_same(name, tmp_path, monkeyp
     groups = {s: [c.group or c.id for c in found for _ in c.targets] for s, found in clips.items()}
     assert all(groups.values()), "the example has no clip of one of the subsets"
     monkeypatch.chdir(tmp_path)
-    words = [f"benchmark={name}", f"benchmark.root={root}", "model=average", "device=cpu"]
-    words += [f"++benchmark.suites.{name}.protocol.expected=null", "threads=1", *small]
-    words += ["beside=[]"]  # models of which are measured where they are tested
     tables = []
     for out in ("first", "second"):
-        assert evaluate.main([*words, f"out={out}"]) == 0
+        options = {"root": root, "expected": None, "threads": 1, "out": out}
+        # without models beside it, which are measured where they are tested
+        assert _evaluate(name, small, **options, beside=[]) == 0
         tables.append(_read_results(tmp_path / out, protocol, groups))
     assert tables[0] == tables[1]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 
 import numpy as np
 import pytest
@@ -128,16 +127,6 @@ def test_a_sway_leaves_scenes_without_it_as_they_were():
     times = np.linspace(-1, 2, 50)
     offs = [np.abs(swaying.place(t) - plain.place(t)).max() for t in times]
     assert 0 < max(offs) <= 0.3 * way + 1e-9
-
-
-def test_a_training_sample_takes_little_time():
-    clips = events_synthetic(None, "train", 1, gives=["events"], size=160)
-    dataset = ClipDataset(clips, 1, augment=Augment(crop=128))
-    dataset[0]
-    begin = time.process_time()
-    for index in range(1, 9):
-        dataset[index]
-    assert (time.process_time() - begin) / 8 < 0.2
 
 
 @pytest.mark.parametrize(

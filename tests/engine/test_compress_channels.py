@@ -266,8 +266,9 @@ def test_a_survey_leaves_the_model_as_it_was() -> None:
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
-SIDE, ALL = {"side": 7}, {"pyramid": [8, 12, 20, 40], "side": 10}
-FEW = {"pyramid": [4, 36, 54, 72]}  # the finest decoder is narrower than the side path
+HALF = {"pyramid": [12, 18, 27, 36], "side": 12}  # of ifrnet_s
+SIDE, ALL = {**HALF, "side": 4}, {"pyramid": [4, 6, 10, 20], "side": 5}
+FEW = {**HALF, "pyramid": [2, 18, 27, 36]}  # the finest decoder is narrower than the side path
 SMALL = {"features": [32, 48, 64, 64], "kernels": 12, "grid": [8, 9, 10], "fuse": 7}
 SMALL |= {"texture": [8, 10, 12, 13], "flow": False}
 LESS = {"features": [16, 32, 48, 64], "kernels": 5, "grid": [4, 5, 7], "fuse": 3}
@@ -275,9 +276,9 @@ LESS |= {"texture": [4, 5, 7, 8]}
 MINI = {"features": [32, 64, 96, 128], "kernels": 30, "grid": [16, 32, 46], "fuse": 8}
 MINI |= {"texture": [16, 24, 32, 40]}
 MODELS = [
-    pytest.param("ifrnet_s", {}, {"widths": ALL}, id="ifrnet"),
-    pytest.param("ifrnet_s", {}, {"widths": SIDE}, id="ifrnet-side"),
-    pytest.param("ifrnet_s", {}, {"widths": FEW}, id="ifrnet-few"),
+    pytest.param("ifrnet_s", {"widths": HALF}, {"widths": ALL}, id="ifrnet"),
+    pytest.param("ifrnet_s", {"widths": HALF}, {"widths": SIDE}, id="ifrnet-side"),
+    pytest.param("ifrnet_s", {"widths": HALF}, {"widths": FEW}, id="ifrnet-few"),
     pytest.param("stmfnet", SMALL, LESS, id="stmfnet-small", marks=pytest.mark.slow),
     pytest.param("stmfnet", {}, MINI, id="stmfnet", marks=pytest.mark.slow),
 ]

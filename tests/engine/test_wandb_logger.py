@@ -45,6 +45,15 @@ def run_directory(folder: Path, name: str, unique: str) -> Path:
     return directory
 
 
+def end_service() -> None:
+    """Wait until wandb has written its files as a whole.
+
+    `wandb.finish` only asks its service to close the run's file, and returns before that is done:
+    the last 32 KiB may be missing yet. The service's end is waited for, as at a program's end.
+    """
+    wandb.teardown()
+
+
 def log_once(directory: Path, step: int, failed: bool = False, **options: object) -> Path:
     logger = Wandb(str(directory), directory.name, **options)  # type: ignore[arg-type]
     logger.log_metrics({"train/loss": step / 2, "epoch": 0}, step)
@@ -59,6 +68,7 @@ def test_curves_pictures_config_code_and_id_are_in_the_file(tmp_path: Path) -> N
         logger.log_metrics({"train/loss": step / 2, "epoch": 0}, step)
     log_image(logger, "validation", np.full((8, 8, 3), 7, np.uint8), 2)
     finish()
+    end_service()
     path = only_file(directory)
     assert path.parent.name.startswith("offline-run-")
     rows = history(path)
@@ -82,12 +92,14 @@ def test_a_resume_is_the_same_run_and_the_next_training_another(tmp_path: Path) 
     other = run_directory(tmp_path, "other", "other-22")
     first = log_once(one, 4)
     path = log_once(other, 6, failed=True)  # in the same process, as jobs of a sweep may be
+    end_service()
     assert kinds(first, "run")[0].run_id == "one-11"
     assert kinds(path, "run")[0].run_id == "other-22"
     assert [row["train/loss"] for row in history(path)] == [3.0]
     assert kinds(path, "exit")[0].exit_code == 1
     first.rename(tmp_path / "before.wandb")
     again = log_once(one, 8)
+    end_service()
     assert kinds(again, "run")[0].run_id == "one-11"
     assert [row["train/loss"] for row in history(again)] == [4.0]
 
@@ -97,6 +109,7 @@ def test_an_unfinished_run_of_the_same_process_is_ended_by_the_next(tmp_path: Pa
     logger = Wandb(str(one), "one")
     logger.log_metrics({"x": 1.0}, 1)
     path = log_once(run_directory(tmp_path, "two", "two-22"), 2)
+    end_service()
     assert kinds(path, "run")[0].run_id == "two-22"
     assert "x" not in history(path)[0]
 
@@ -111,6 +124,7 @@ def test_a_server_that_cannot_be_reached_leaves_an_offline_run(
     assert logger.mode == "online"
     logger.log_metrics({"x": 2.5}, 1)
     finish()
+    end_service()
     assert "keeps this run offline" in capfd.readouterr().err
     (path,) = directory.glob("wandb/offline-run-*/*.wandb")
     assert history(path)[0]["x"] == 2.5

@@ -271,7 +271,7 @@ def test_a_pt2_file_imports_nothing(tree, exported, evil_module, tmp_path):
 
 def test_what_is_loaded_of_a_pt2_file_is_what_was_looked_at(exported, evil_module, tmp_path):
     """Of an archive with two directories, Python reads the last, PyTorch the one it is told of."""
-    path, _ = exported("tiny", "pt2")
+    path, _ = exported("tiny", "pt2", (24, 16))
     tree = TREES["enumeration"] + 5000 * " "
     evil = _changed(path, tmp_path / "evil.pt2", {"models/model.json": _nested(tree)}).read_bytes()
     good = _changed(path, tmp_path / "good.pt2", {}).read_bytes()

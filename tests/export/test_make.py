@@ -32,10 +32,10 @@ def test_a_wrong_graph_is_found_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_what_was_there_stays_if_the_new_one_is_no_good(tmp_path):
-    path = tmp_path / "tiny.pt2"
+    path = tmp_path / "plain.pt2"
     path.write_bytes(b"earlier")
-    with pytest.raises(UserError, match="allowed is 1e-12"):
-        make(wanted("tiny", "pt2", (24, 16), tolerance=1e-12), path)
+    with pytest.raises(UserError, match="allowed is -1"):
+        make(wanted("plain", "pt2", (24, 16), tolerance=-1.0), path)
     assert path.read_bytes() == b"earlier" and len(list(tmp_path.iterdir())) == 1
 
 
@@ -47,23 +47,23 @@ def test_what_a_killed_process_left_is_removed(tmp_path, monkeypatch):
         return load_engine(path)
 
     monkeypatch.setattr(make_module, "load_engine", seen)
-    path = tmp_path / "tiny.pt2"
-    make(wanted("tiny", "pt2", (24, 16)), path)
+    path = tmp_path / "plain.pt2"
+    make(wanted("plain", "pt2", (24, 16)), path)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     left = asides[0].with_name(asides[0].name.replace(f"-{os.getpid()}.", f"-{gone.pid}."))
-    (left / "tiny.pt2").mkdir(parents=True)
+    (left / "plain.pt2").mkdir(parents=True)
     assert left != asides[0] and left.parent == tmp_path
-    make(wanted("tiny", "pt2", (24, 16)), path)
+    make(wanted("plain", "pt2", (24, 16)), path)
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_frame_that_is_not_finite_is_no_match(tmp_path):
-    one = wanted("tiny", "pt2", (24, 16))
+    one = wanted("plain", "pt2", (24, 16))
     with torch.no_grad():
         one.model.rest.bias.fill_(float("nan"))
     with pytest.raises(UserError, match="by up to inf"):
-        make(one, tmp_path / "tiny.pt2")
+        make(one, tmp_path / "plain.pt2")
 
 
 def test_what_is_no_network_is_refused(tmp_path):

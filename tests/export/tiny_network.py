@@ -51,19 +51,38 @@ class TinyFour(Interpolator):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(1)
-        self.taps = nn.Conv2d(12, 27, 3, 1, 1)
+        self.taps = nn.Conv2d(12, 12, 3, 1, 1)
 
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Interpolate in the middle."""
         self.check_size(x)
         said = self.taps(x.frames.flatten(1, 2))
-        weight, alpha, beta = said.split(9, 1)
-        image = nn.functional.pad(x.pair[0], (1, 1, 1, 1), mode="replicate")
+        weight, alpha, beta = said.split(4, 1)
+        image = nn.functional.pad(x.pair[0], (0, 1, 0, 1), mode="replicate")
         frame = adacof(image, weight.softmax(1), 3 * alpha, 3 * beta)
         return Prediction(frame[:, None])
 
 
-MODELS = {"tiny": Tiny, "tiny_four": TinyFour}
+class Plain(Interpolator):
+    """The frames' mean and a layer: for what does not depend on the network."""
+
+    pad = Pad(4, "half", "both")
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.rest = nn.Conv2d(6, 3, 1)
+
+    def forward(self, x: Inputs, **hints: Any) -> Prediction:
+        """Interpolate at every time."""
+        self.check_size(x)
+        first, second = x.pair
+        rest = 0.1 * self.rest(torch.cat(x.pair, 1))
+        times = [t.reshape(-1, 1, 1, 1) for t in x.t.unbind(1)]
+        return Prediction(torch.stack([first * (1 - t) + second * t + rest for t in times], 1))
+
+
+MODELS = {"tiny": Tiny, "tiny_four": TinyFour, "plain": Plain}
 
 
 def wanted(name: str, format: str, size: tuple[int, int] | None = None, **more: Any) -> Wanted:

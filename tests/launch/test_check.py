@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -18,12 +24,33 @@ from midframe.launch.check import check, check_data, check_labels, main, reads_l
 from midframe.losses import L1
 from midframe.models.average import Average
 from midframe.models.parts import given_parts, parts_of
-from midframe.models.zoo import build, create_model
+from midframe.models.zoo import build_empty, config_of
 from midframe.paths import config_files
 
 
+@cache
+def _chosen(*choices: str) -> DictConfig:
+    return compose(choices)
+
+
 def composed(*overrides: str) -> DictConfig:
-    return compose(overrides)
+    """Return what `compose` does, with the choices of groups composed once for all tests."""
+    choices = [word for word in overrides if config_files(word.partition("=")[0])]
+    cfg = copy.deepcopy(_chosen(*choices))
+    options = [word for word in overrides if word not in choices]
+    # as Hydra goes on behind its choices
+    parsed = OverridesParser.create().parse_overrides(options)
+    ConfigLoaderImpl._apply_overrides_to_config(parsed, cfg)
+    return cfg
+
+
+def weights_of(node: Mapping[str, Any], path: Path, part: str | None = None) -> str:
+    """Save zeros that fit a model, or a part of it; return the path."""
+    model = build_empty(node)
+    state = (parts_of(model)[part] if part else model).state_dict()
+    zeros = {key: torch.zeros((), dtype=x.dtype).expand(x.shape) for key, x in state.items()}
+    torch.save(zeros, path)
+    return str(path)
 
 
 EXPERIMENTS = config_files("experiment")
@@ -40,16 +67,13 @@ def test_every_experiment_passes(experiment: str, tmp_path: Path) -> None:
         if "weights" in part.term:
             part.term.weights = str(weights)
     if cfg.teacher.get("weights"):
-        cfg.teacher.weights = str(tmp_path / "teacher.pth")
-        torch.save(create_model(cfg.teacher.name).state_dict(), cfg.teacher.weights)
+        cfg.teacher.weights = weights_of(config_of(cfg.teacher.name), tmp_path / "teacher.pth")
     for name in given_parts(cfg.model):
-        part = parts_of(build({"name": cfg.model.name, "net": cfg.model.net}))[name]
-        cfg.model.parts[name] = str(tmp_path / "part.pth")
-        torch.save(part.state_dict(), cfg.model.parts[name])
+        node = {"name": cfg.model.name, "net": cfg.model.net}
+        cfg.model.parts[name] = weights_of(node, tmp_path / "part.pth", part=name)
     network = (cfg.model.get("motion") or {}).get("network", "dis")
     if network != "dis":
-        cfg.model.motion.weights = str(tmp_path / "motion.pth")
-        torch.save(create_model(network).state_dict(), cfg.model.motion.weights)
+        cfg.model.motion.weights = weights_of(config_of(network), tmp_path / "motion.pth")
     check(cfg)
 
 
@@ -351,8 +375,8 @@ def test_flow_networks_and_their_data_belong_together(overrides: list[str], mess
 
 
 def test_a_teacher_of_four_frames_is_refused_where_data_has_two(tmp_path: Path) -> None:
-    torch.save(create_model("stmfnet_mini").state_dict(), tmp_path / "mini.pth")
-    teacher = ["teacher=stmfnet_mini", f"teacher.weights={tmp_path / 'mini.pth'}"]
+    weights = weights_of(config_of("stmfnet_mini"), tmp_path / "mini.pth")
+    teacher = ["teacher=stmfnet_mini", f"teacher.weights={weights}"]
     with pytest.raises(UserError, match="vimeo gives 2 input.*teacher=stmfnet_mini reads 4"):
         check(composed("data=vimeo", "loss=distillation", *teacher))
     check(composed("data=vimeo_septuplet", "data.times=fixed", "loss=distillation", *teacher))

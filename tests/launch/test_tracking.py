@@ -29,6 +29,7 @@ def test_all_loggers_and_the_record_tell_the_same(
     runs = tmp_path / "runs"
     assert train(runs, "logger=[csv,tensorboard,wandb]") == 0
     assert wandb.run is None, "it was ended"
+    wandb.teardown()  # waits for its files
     (run,) = runs.iterdir()
     record = json.loads((run / "run.json").read_text())
 

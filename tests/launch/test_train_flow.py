@@ -68,6 +68,7 @@ def test_flyingchairs_trains_with_the_published_rate(tmp_path: Path) -> None:
 
 def test_interpolators_report_the_error_of_their_flow(tmp_path: Path) -> None:
     overrides = ["experiment=smoke", "trainer.max_steps=1", "trainer.val_check_interval=1"]
+    overrides += ["data.layout.scenes=16"]
     assert train_main([*TINY, *overrides, f"paths.runs={tmp_path}"]) == 0
     _, rows = rows_of(tmp_path)
     (row,) = [row for row in rows if row["val/psnr"]]

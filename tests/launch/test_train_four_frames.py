@@ -85,7 +85,8 @@ def _overrides(name: str, project: Path) -> list[str]:
     """Return what chooses a data set that the folder holds."""
     root, common = project / "data", [f"data={name}", f"paths.data={project / 'kept'}"]
     if name == "synthetic":
-        return [*common, "data.layout.size=24", "data.layout.val_scenes=2", FLOW_TERM]
+        sizes = ["size=24", "scenes=40", "val_scenes=2"]
+        return [*common, *(f"data.layout.{size}" for size in sizes), FLOW_TERM]
     fakes.WRITERS[name](root)
     return [*common, f"data.root={root}", "data.val.crop=16"]
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 import torch
+from bfloat16 import bfloat16_units
 
 from midframe import Inputs, create_model, list_models
+from midframe.engine.compress import Change, narrowed
 from midframe.errors import UserError
 from midframe.models.base import Interpolator
 from midframe.models.flow import FlowNetwork
 from midframe.models.inference import for_inference
-from midframe.models.zoo import config_of
+from midframe.models.zoo import build, config_of
 from midframe.types import Prediction
 
 
@@ -29,6 +31,8 @@ NAMES = list_models()
 ONE_OF_EACH_CLASS = set({_target(name): name for name in reversed(NAMES)}.values())
 CORE_FIELDS = {"flow": "flow", "mask": "mask", "residual": "residual"}
 TUPLES = ("flows_coarse", "features", "frames_coarse")
+SIZE = 21, 37  # of what most tests look at: odd, and padded to no square
+CHANNELS = 32  # at most, of layers whose gradients are looked at
 DRAWS = 8  # in which each ReLU is on at least once
 CLASS_SAYS = Interpolator.__annotations__.keys() - {"fixed_hints"}
 
@@ -61,24 +65,54 @@ def _flipped(x: Inputs) -> Inputs:
     return replace(x, **{name: y if y is None else y.flip(1) for name, y in of_times.items()})
 
 
-def _sample(x: Inputs, number: int) -> Inputs:
-    """One sample of a batch."""
-    return x.map(lambda value: value[number : number + 1])
+def _batch(*samples: Inputs) -> Inputs:
+    """Samples as one batch."""
+    names = [field.name for field in fields(Inputs) if getattr(samples[0], field.name) is not None]
+    return Inputs(**{name: torch.cat([getattr(x, name) for x in samples]) for name in names})
 
 
 def _each(value: torch.Tensor | tuple[torch.Tensor, ...] | None) -> tuple[torch.Tensor, ...]:
     return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
-def _multiple(model: Interpolator, about: int = 48) -> int:
+def _multiple(model: Interpolator, least: int = 32) -> int:
+    """The smallest size that passes through every scale of the network."""
     step = model.padding().multiple
-    return -(-about // step) * step
+    return -(-least // step) * step
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def model(request) -> Interpolator:
     torch.manual_seed(0)
     return create_model(request.param)
+
+
+def _predict(model: Interpolator, x: Inputs) -> Prediction:
+    """Interpolate as papers do on Vimeo90K, by which pyramids have several levels at any size."""
+    return model.interpolate(x, benchmark="vimeo")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One call of `interpolate`, at which many tests look: what went in, and what came out.
+
+    Attributes:
+        x: one sample; with two times where the model takes any.
+        beside: another sample, at other times.
+        out: the prediction for ``x``.
+    """
+
+    x: Inputs
+    beside: Inputs
+    out: Prediction
+
+
+@pytest.fixture(scope="module")
+def seen(model) -> Seen:
+    torch.manual_seed(0)
+    x = _inputs(model, *SIZE, t=(0.25, 0.75))
+    other = _inputs(model, *SIZE, t=(0.6, 0.1))
+    return Seen(x, other, _predict(model, x))
 
 
 @pytest.fixture
@@ -103,10 +137,10 @@ def test_all_that_a_run_must_know_is_said_by_the_class(model):
     assert not said, f"__init__ sets {said}; say it in the class (a pad by options: def padding)"
 
 
-@pytest.mark.parametrize("size", [(37, 53), (64, 49), (5, 7)])
-def test_interpolate_takes_any_size(model, size):
-    x = _inputs(model, *size, t=(0.25, 0.75))
-    out = model.interpolate(x)
+@pytest.mark.parametrize("size", [SIZE, (64, 9), (5, 7)])
+def test_interpolate_takes_any_size(model, seen, size):
+    x = seen.x if size == SIZE else _inputs(model, *size)
+    out = seen.out if size == SIZE else model.interpolate(x)
     times = x.t.shape[1]
     assert out.frame.shape == (1, times, 3, *size)
     assert out.frame.isfinite().all()
@@ -120,10 +154,8 @@ def test_interpolate_takes_any_size(model, size):
         assert out.residual.shape == (1, times, 3, *size)
 
 
-def test_forward_provides_exactly_what_it_says(model):
-    size = _multiple(model)
-    with torch.no_grad():
-        out = model(_inputs(model, size, size))
+def test_forward_provides_exactly_what_it_says(model, seen):
+    out = seen.out
     given = {name for name in CORE_FIELDS if getattr(out, name) is not None}
     given |= {name for name in TUPLES if getattr(out, name)}
     assert all(isinstance(getattr(out, name), tuple) for name in TUPLES)
@@ -141,11 +173,11 @@ def test_hints_of_any_benchmark_are_hints_it_takes(model, benchmark):
     assert model.hints(37, 53) == model.hints(37, 53, "no_such_set")
 
 
-def test_interpolate_pads_for_the_benchmarks_hints(model):
-    x = _inputs(model, 37, 53)
-    chosen = model.hints(37, 53, "snufilm_hard")
-    expected = model.interpolate(x, pad=model.padding(**chosen), **chosen).frame
-    assert torch.equal(model.interpolate(x, benchmark="snufilm_hard").frame, expected)
+def test_interpolate_pads_for_the_benchmarks_hints(model, seen):
+    chosen, expected = model.hints(*SIZE, "snufilm_hard"), seen.out
+    if chosen != model.hints(*SIZE, "vimeo"):
+        expected = model.interpolate(seen.x, pad=model.padding(**chosen), **chosen)
+    assert torch.equal(model.interpolate(seen.x, benchmark="snufilm_hard").frame, expected.frame)
 
 
 @pytest.mark.parametrize("benchmark", [None, "snufilm_hard"])
@@ -160,44 +192,35 @@ def test_forward_names_the_multiple_to_who_brings_another_size(model, benchmark,
         model(_inputs(model, height, width), **hints)
 
 
-@pytest.mark.parametrize("count", [1, 7])
-def test_times_are_an_axis_and_their_order_does_not_matter(model, count):
-    if model.times == "half" and count > 1:
+def test_times_are_an_axis_and_their_order_does_not_matter(model, seen):
+    if model.times == "half":
         pytest.skip("knows only t = 0.5")
-    times = [(k + 1) / (count + 1) for k in range(count)]
-    x = _inputs(model, 48, 48, t=times)
-    frame = model.interpolate(x).frame
-    back = model.interpolate(_flipped(x)).frame
-    assert frame.shape[1] == count
-    torch.testing.assert_close(back.flip(1), frame, atol=1e-5, rtol=0)
+    back = _predict(model, _flipped(seen.x)).frame
+    torch.testing.assert_close(back.flip(1), seen.out.frame, atol=1e-5, rtol=0)
 
 
-def test_batch_equals_stacked_singles(model):
-    x = _inputs(model, 48, 64, batch=3)
-    if model.times == "any":
-        x = replace(x, t=torch.tensor([[0.5], [0.25], [0.75]]))
-    together = model.interpolate(x).frame
-    singles = [model.interpolate(_sample(x, k)).frame for k in range(3)]
-    torch.testing.assert_close(together, torch.cat(singles), atol=1e-5, rtol=0)
+def test_batch_equals_stacked_singles(model, seen):
+    together = _predict(model, _batch(seen.x, seen.beside)).frame
+    singles = torch.cat((seen.out.frame, _predict(model, seen.beside).frame))
+    torch.testing.assert_close(together, singles, atol=1e-5, rtol=0)
 
 
-def test_bfloat16_autocast_stays_close(model):
-    x = _inputs(model, 48, 64)
-    exact = model.interpolate(x).frame
-    with torch.autocast("cpu", torch.bfloat16):
-        rough = model.interpolate(x).frame
+def test_bfloat16_autocast_stays_close(model, seen):
+    exact = seen.out.frame
+    with torch.autocast("cpu", torch.bfloat16), bfloat16_units():
+        rough = _predict(model, seen.x).frame
     assert rough.dtype == exact.dtype
     assert (rough - exact).abs().mean() < 5e-3
     assert (rough - exact).abs().max() < 5e-2
 
 
-def test_bfloat16_weights_keep_frames_and_flow_in_float32(model):
+def test_bfloat16_weights_keep_frames_and_flow_in_float32(model, seen):
     """As `casts` promises: in bfloat16 a flow of 32 px would move in steps of 1/8 px."""
     if not (model.casts and model.trainable):
         pytest.skip("has no weights in bfloat16")
-    x = _inputs(model, 40, 52)
-    exact, fast = model.interpolate(x), for_inference(model, "bf16")
-    rough = fast.interpolate(x)
+    exact, fast = seen.out, for_inference(model, "bf16")
+    with bfloat16_units():
+        rough = _predict(fast, seen.x)
     assert fast.dtype == torch.bfloat16
     for name in ("frame", *CORE_FIELDS, "flows_coarse", "frames_coarse"):
         for value in _each(getattr(rough, name)):
@@ -206,34 +229,35 @@ def test_bfloat16_weights_keep_frames_and_flow_in_float32(model):
     if "flow" in model.provides:
         assert (rough.flow - exact.flow).abs().max() < 0.1
     if isinstance(fast, FlowNetwork):
-        levels = fast.flows(*torch.rand(2, 1, 3, fast.multiple, fast.multiple))
+        with bfloat16_units():
+            levels = fast.flows(*torch.rand(2, 1, 3, fast.multiple, fast.multiple))
         assert {level.dtype for level in levels} == {torch.float32}
 
 
-def test_interpolate_leaves_the_mode_and_makes_no_gradient(model):
-    x = _inputs(model, 33, 40)
+def test_interpolate_leaves_the_mode_and_makes_no_gradient(model, seen):
     model.train()
     try:
-        assert not model.interpolate(x).frame.requires_grad
+        frame = _predict(model, seen.x).frame
+        assert not frame.requires_grad and torch.equal(frame, seen.out.frame)
         assert model.training
     finally:
         model.eval()
 
 
-def test_state_dict_round_trip_gives_the_same_prediction(model, request):
+def test_state_dict_round_trip_gives_the_same_prediction(model, seen, request):
     name = request.node.callspec.params["model"]
     other = create_model(name, weights=model.state_dict())
-    x = _inputs(model, 40, 40)
-    assert torch.equal(other.interpolate(x).frame, model.interpolate(x).frame)
+    assert torch.equal(_predict(other, seen.x).frame, seen.out.frame)
     assert not other.training
 
 
 def test_inputs_are_not_changed(model):
-    x = _inputs(model, 48, 48)
-    frames, t = x.frames.clone(), x.t.clone()
+    size = _multiple(model)  # nothing is padded: `forward` gets these very tensors
+    x = _inputs(model, size, size)
+    given = x.map(torch.clone)
     model.interpolate(x)
-    assert torch.equal(x.frames, frames)
-    assert torch.equal(x.t, t)
+    for name, before in vars(given).items():
+        assert before is None or torch.equal(getattr(x, name), before), name
 
 
 def _problems_of_gradients(model: Interpolator) -> list[str]:
@@ -275,8 +299,19 @@ def _problems_of_gradients(model: Interpolator) -> list[str]:
     return found + [f"{name} {told}" for name in names if name in lost]
 
 
-def test_every_parameter_gets_a_finite_gradient(trainable):
-    assert _problems_of_gradients(trainable) == []
+def _narrow(model: Interpolator, name: str) -> Interpolator:
+    """The same graph in fewer channels, of a model that says how: see `Interpolator.widths`."""
+    changes = []
+    for width in model.widths():
+        fitting = CHANNELS - CHANNELS % width.multiple
+        changes.append(Change(width, 1.0, min(width.channels, max(width.least, fitting))))
+    config = {**config_of(name), "weights": None, "parts": {}}
+    return build(narrowed(config, changes)) if changes else model
+
+
+def test_every_parameter_gets_a_finite_gradient(trainable, request):
+    narrow = _narrow(trainable, request.node.callspec.params["model"])
+    assert _problems_of_gradients(narrow) == []
 
 
 class _ZeroHead(Interpolator):

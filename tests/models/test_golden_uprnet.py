@@ -19,6 +19,12 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 MODELS = {"upr": "upr_base", "upr_large": "upr_large", "upr_llarge": "upr_llarge"}
 CASES = ("vimeo_t050", "vimeo_t025", "demo", "snufilm", "x4k")
 TOLERANCE = 1e-4
+SMALLEST, *_ = MODELS
+SIZES_AND_CASES = [  # one case tells that a larger size has the right weights in the right places
+    pytest.param(name, case, marks=[pytest.mark.slow] * (name != SMALLEST and case != CASES[0]))
+    for name in MODELS
+    for case in CASES
+]
 
 
 def _rgb(pictures: np.ndarray) -> torch.Tensor:
@@ -42,8 +48,7 @@ def _published(out) -> dict[str, torch.Tensor]:
     return got | {f"{k}_every4th": v[..., ::4, ::4] for k, v in got.items()}
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "case"), SIZES_AND_CASES)
 def test_frames_and_flows_of_every_level_are_the_published_ones(golden, filled, name, case):
     entries = json.loads(golden(f"upr/{MODELS[name]}.json").read_text())["cases"]
     entry = next(e for e in entries if e["name"] == case)

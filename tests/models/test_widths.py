@@ -11,14 +11,27 @@ from midframe.engine.sparsity import output_axis
 from midframe.models import zoo
 from midframe.models.ifrnet import SIZES
 
-WITH_WIDTHS = [n for n in list_models() if zoo.build_empty(zoo.config_of(n)).widths()]
+EMPTY = {name: zoo.build_empty(zoo.config_of(name)) for name in list_models()}
+WITH_WIDTHS = [name for name, model in EMPTY.items() if model.widths()]
+
+
+def _of_each_class() -> list[str]:
+    """Sizes of a network have the same options: its smallest speaks for all."""
+    found: dict[type, str] = {}
+    for name in sorted(WITH_WIDTHS, key=lambda name: -_parameters(name)):
+        found[type(EMPTY[name])] = name
+    return sorted(found.values())
+
+
+def _parameters(name: str) -> int:
+    return sum(parameter.numel() for parameter in EMPTY[name].parameters())
 
 
 def test_some_models_have_widths() -> None:
     assert {"ifrnet_s", "ifrnet", "ifrnet_l"} <= set(WITH_WIDTHS)
 
 
-@pytest.mark.parametrize("name", WITH_WIDTHS)
+@pytest.mark.parametrize("name", _of_each_class())
 def test_each_option_narrows_the_weights_that_it_names(name: str) -> None:
     config = zoo.config_of(name)
     model = zoo.build_empty(config)

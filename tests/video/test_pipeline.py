@@ -249,7 +249,7 @@ def test_pictures_are_forgotten(model):
                 most.append(len(alive))
                 yield frame
 
-    clip = Watched(range(400))
+    clip = Watched(range(200))
     _convert(clip, _factor(4), model(), store=Forgetful())
     assert max(most) < 4 * room_for(FORM)
     tensors = weakref.WeakSet()

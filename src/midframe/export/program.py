@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from midframe.errors import UserError
 from midframe.export.facts import Facts
@@ -15,6 +17,7 @@ from midframe.export.graph import Graph
 from midframe.plain_text import plain
 
 _GREATEST = 1 << 14  # pixels of a side
+_LONGEST = 200  # characters of a reason
 _CHECKS = (
     torch.ops.aten._assert_scalar.default,
     torch.ops.aten._assert_tensor_metadata.default,
@@ -28,12 +31,14 @@ def exported(graph: Graph, example: Sequence[Tensor], facts: Facts) -> ExportedP
     Args:
         graph: what to record.
         example: its inputs, whose size it keeps unless it is dynamic.
-        facts: of the file that it is for.
+        facts: of the file that it is for. A model whose ``recorded_from`` is greater than the least
+            size is recorded from there on, and still takes what is smaller.
 
     Raises:
         UserError: where PyTorch cannot record it for any size.
     """
-    shapes = (_shapes(example, facts.least),) if facts.dynamic else None
+    least = max(facts.least, getattr(graph.model, "recorded_from", 1))
+    shapes = (_shapes(example, least),) if facts.dynamic else None
     try:
         # not strict: the graph is traced as it runs, so that operators are replaced on the way
         with torch.no_grad():
@@ -48,11 +53,30 @@ def exported(graph: Graph, example: Sequence[Tensor], facts: Facts) -> ExportedP
     except Exception as error:  # of many kinds, for what the recorder does not follow
         if not facts.dynamic:
             raise
-        reason = plain((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
         raise UserError(
-            f"{facts.model} cannot be recorded for any size ({reason}); give --size HEIGHTxWIDTH"
+            f"{facts.model} cannot be recorded for any size ({_reason(error)}); "
+            "give --size HEIGHTxWIDTH"
         ) from error
+    for sides in program.range_constraints:
+        program.range_constraints[sides] = ValueRanges(facts.least, _GREATEST)
     return _unchecked(program)
+
+
+def _reason(error: Exception) -> str:
+    """Return why a graph cannot be recorded, in one short line.
+
+    Of sizes PyTorch tells below its first line, one item for each: "Not all values of width =
+    L['given'][0].size()[3] in the specified range width <= 16384 satisfy the generated guard
+    31 <= L['given'][0].size()[3] and ...". Of this is kept what needs no knowledge of the recorder.
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    listed = [line.strip()[2:] for line in lines[1:] if line.startswith("  - ")]
+    text = plain("; ".join(dict.fromkeys(listed)) if listed else lines[0])
+    for name, source in dict.fromkeys(re.findall(r"(\w+) = (L\['given'\]\S+\(\)\[\d+\])", text)):
+        text = text.replace(f"{name} = {source}", name).replace(source, name)
+    text = re.sub(r" in the specified range .*?(?= satisfy | are valid )", "", text)
+    text = text.replace("satisfy the generated guard", "satisfy").rstrip(".")
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _unchecked(program: ExportedProgram) -> ExportedProgram:

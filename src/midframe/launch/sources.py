@@ -31,7 +31,11 @@ def sources(cfg: DictConfig) -> dict[str, Any]:
     """
     folders = projects()
     found = dict(_targets(OmegaConf.to_container(cfg, resolve=False)))
-    found |= {name: m for name, m in list(sys.modules.items()) if _is_in(m, folders)}
+    # by their first names before their files: to resolve those of thousands of modules takes long
+    first = {entry.stem for folder in folders for entry in folder.iterdir()} - _KNOWN
+    for name, module in list(sys.modules.items()):
+        if _first_name(module) in first and _is_in(module, folders):
+            found[name] = module
     files = {name: _file(module) for name, module in sorted(found.items())}
     return {
         "projects": {str(folder): revision(folder) for folder in folders},
@@ -75,12 +79,18 @@ def _targets(node: Any) -> Iterator[tuple[str, ModuleType]]:
             yield from _targets(part)
 
 
+def _first_name(module: ModuleType) -> str:
+    """Return the name of the package or file that a module is of; "" for one without a name."""
+    name = getattr(module, "__name__", None)
+    return name.split(".")[0] if isinstance(name, str) else ""
+
+
 def _is_in(module: ModuleType, folders: list[Path]) -> bool:
     """Whether a module was imported from one of the folders, and not from an environment inside."""
-    file, name = _file(module), getattr(module, "__name__", None)
-    if file is None or not isinstance(name, str) or name.split(".")[0] in _KNOWN:
+    file = _file(module)
+    if file is None:
         return False
-    at = Path(*name.split("."))
+    at = Path(*module.__name__.split("."))
     places = (at.with_suffix(".py"), at / "__init__.py")
     return any(file == folder / place for folder in folders for place in places)
 

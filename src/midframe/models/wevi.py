@@ -104,8 +104,8 @@ class EventInterpolator(Interpolator):
         """
         height, width = warped.shape[-2:]
         right, bottom = (lacking(size, MULTIPLE) for size in (width, height))
-        if max(width, height) <= MULTIPLE:
-            right += MULTIPLE  # a single value at H/16 has no statistics
+        # a single value at H/16 has no statistics; without a branch, which no recorder keeps
+        right += MULTIPLE // torch.sym_max(torch.sym_max(width, height), MULTIPLE) * MULTIPLE
         sides = (0, right, 0, bottom)
         seen, counts = (F.pad(y.to(self.dtype), sides) for y in (warped, events))
         frame, features = self.fuseNet(self.eventUnet(counts), self.frameUnet(seen))

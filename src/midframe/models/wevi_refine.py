@@ -194,6 +194,9 @@ class EventRefine(Interpolator):
     provides: ClassVar[frozenset[str]] = frozenset({"frames_coarse"})
     pad = Pad(1)
     casts: ClassVar[bool] = True
+    # pixels of a side from which on no level, down to 1/16 of the size, has one only: PyTorch
+    # records for any size what holds for more than one, and refuses to say so of fewer
+    recorded_from: ClassVar[int] = 17
     idle: ClassVar[frozenset[str]] = frozenset(f"refine.{name}" for name in IDLE)
     state_names: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"Generator": "generator.", "attnRefine": "refine."}
