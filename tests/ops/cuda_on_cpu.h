@@ -36,6 +36,7 @@ float floorf(float) noexcept;
 double trunc(double) noexcept;
 float truncf(float) noexcept;
 }
+template <class T> static inline bool isfinite(T v) { return __builtin_isfinite(v); }
 template <class T> static inline T max(T a, T b) { return a < b ? b : a; }
 template <class T> static inline T min(T a, T b) { return b < a ? b : a; }
 
