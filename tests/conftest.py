@@ -74,6 +74,14 @@ def _steady() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _quickly_started() -> Iterator[None]:
+    """Let programs that tests start find tests/starting."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).with_name("starting")), prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _composed_once() -> Iterator[None]:
     """Spare every command the first of its two compositions.
 

@@ -273,14 +273,11 @@ SMALL = {"features": [32, 48, 64, 64], "kernels": 12, "grid": [8, 9, 10], "fuse"
 SMALL |= {"texture": [8, 10, 12, 13], "flow": False}
 LESS = {"features": [16, 32, 48, 64], "kernels": 5, "grid": [4, 5, 7], "fuse": 3}
 LESS |= {"texture": [4, 5, 7, 8]}
-MINI = {"features": [32, 64, 96, 128], "kernels": 30, "grid": [16, 32, 46], "fuse": 8}
-MINI |= {"texture": [16, 24, 32, 40]}
 MODELS = [
     pytest.param("ifrnet_s", {"widths": HALF}, {"widths": ALL}, id="ifrnet"),
     pytest.param("ifrnet_s", {"widths": HALF}, {"widths": SIDE}, id="ifrnet-side"),
     pytest.param("ifrnet_s", {"widths": HALF}, {"widths": FEW}, id="ifrnet-few"),
     pytest.param("stmfnet", SMALL, LESS, id="stmfnet-small", marks=pytest.mark.slow),
-    pytest.param("stmfnet", {}, MINI, id="stmfnet", marks=pytest.mark.slow),
 ]
 
 

@@ -23,10 +23,10 @@ from midframe.models.tiles import Tiled
 from midframe.models.timeline import Timeline
 from midframe.types import Inputs
 
-FORMATS = ("onnx", "pt2")
+FORMATS = ("onnx", pytest.param("pt2", marks=pytest.mark.slow))  # which takes longer to export
 
 
-@pytest.mark.parametrize("format", ["onnx", pytest.param("pt2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("size", [(72, 68), (33, 101), (5, 6)])
 def test_any_size_is_as_in_pytorch(exported, format, size):
     path, model = exported("tiny", format)
@@ -271,7 +271,7 @@ def test_a_pt2_file_imports_nothing(tree, exported, evil_module, tmp_path):
 
 def test_what_is_loaded_of_a_pt2_file_is_what_was_looked_at(exported, evil_module, tmp_path):
     """Of an archive with two directories, Python reads the last, PyTorch the one it is told of."""
-    path, _ = exported("tiny", "pt2", (24, 16))
+    path, _ = exported("tiny", "pt2")
     tree = TREES["enumeration"] + 5000 * " "
     evil = _changed(path, tmp_path / "evil.pt2", {"models/model.json": _nested(tree)}).read_bytes()
     good = _changed(path, tmp_path / "good.pt2", {}).read_bytes()
@@ -290,6 +290,7 @@ def test_what_is_loaded_of_a_pt2_file_is_what_was_looked_at(exported, evil_modul
     assert not evil_module.exists()
 
 
+@pytest.mark.slow
 def test_a_pt2_file_runs_where_it_is_told_to(exported):
     """On a device without values, where anything of another one is an error."""
     for name, size in (("tiny", None), ("tiny", (24, 16)), ("tiny_four", (37, 30))):

@@ -125,6 +125,7 @@ def test_four_frame_model_on_triplets_is_told_which_data_serves_it(
 def test_two_ranks_share_one_run_directory(tmp_path: Path) -> None:
     tiny = ["experiment=smoke", "trainer=ddp_cpu", "trainer.max_steps=4", "trainer.threads=1"]
     tiny += ["trainer.val_check_interval=4", "data.crop=32", "data.val.limit=3", "logger=[csv]"]
+    tiny += ["data.layout.scenes=64", "data.layout.size=64"]
     rows = {}
     for devices in (1, 2):
         runs = tmp_path / str(devices)

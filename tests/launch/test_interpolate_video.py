@@ -260,7 +260,9 @@ sys.exit(cli.main(["interpolate", *sys.argv[1:]]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "kind", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_nothing_half_written_has_the_final_name(tmp_path, kind):
     form, path, out = YuvFormat(8, 8), tmp_path / "in_8x8.yuv", tmp_path / "out.yuv"
     _video(path, form)

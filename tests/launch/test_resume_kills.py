@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import python_path
 from same import assert_same, only, rows_of, state_of
 
 pytestmark = pytest.mark.slow
@@ -20,6 +21,7 @@ RECIPE = [
     *("experiment=smoke", "model=cascade", "loss=l1", f"trainer.max_steps={STEPS}"),
     *("trainer.checkpoint_every=2", "trainer.val_check_interval=8", "trainer.log_every_n_steps=1"),
     *("trainer.threads=1", "data.crop=32", "data.val.limit=3", "logger=[csv]"),
+    *("data.layout.scenes=64", "data.layout.size=64"),
 ]
 # Averaged weights, accumulated and clipped gradients, a rate that follows the validation.
 ALONE = ["trainer=cpu", "data.global_batch=2", "callbacks=[default,ema,early_stopping]"]
@@ -31,7 +33,11 @@ TOGETHER = ["trainer=ddp_cpu", "trainer.devices=2", "data.global_batch=2"]
 def lives(folder: Path, ranks: int, seed: int, words: list[str]) -> str:
     """Train a run whole and one that is killed; return what the killer says of it."""
     command = [sys.executable, str(TESTS / "killer.py"), str(folder), str(ranks), str(KILLS)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": python_path(TESTS),
+    }
     done = subprocess.run(
         [*command, str(seed), *RECIPE, *words], env=env, capture_output=True, text=True, timeout=540
     )

@@ -80,6 +80,7 @@ def checkpoint(runs: Path, name: str = "last.ckpt") -> dict[str, Any]:
     return torch.load(only_run(runs) / name, weights_only=True)
 
 
+@pytest.mark.slow
 def test_any_model_teaches_any_other_by_one_command(tmp_path: Path, project: Path) -> None:
     weights = f"teacher.weights={project / 'ifrnet_s.pt'}"
     command = ["teacher=ifrnet_s", weights, "loss=distillation", "trainer.max_steps=2"]

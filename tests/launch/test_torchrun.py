@@ -16,6 +16,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from programs import python_path
 from same import assert_same
 from tiny import TINY
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 HERE = Path(__file__).resolve()
 ROOT = HERE.parents[2]
 RECIPE = [*TINY, "logger=[csv,tensorboard,wandb]", "logger.wandb.mode=offline"]
-PATHS = os.pathsep.join(map(str, HERE.parents[:2]))  # trainings find this file
+PATHS = HERE.parents[:2]  # trainings find this file
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]  # what `torchrun` is
 
 
@@ -45,7 +46,7 @@ def start(runs: Path, *command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*command, *RECIPE, f"paths.runs={runs}"],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PATHS},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path(*PATHS)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -14,6 +14,8 @@ from midframe.launch.tasks import train_main as train
 from midframe.models.motion import Guided
 from midframe.models.weights import read_checkpoint
 
+pytestmark = pytest.mark.slow
+
 TINY = [
     "data.global_batch=2",
     "data.crop=32",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from programs import python_path
 
 TESTS = Path(__file__).resolve().parents[1]
 STEPS = 5
@@ -18,6 +19,7 @@ RECIPE = [
     *("experiment=smoke", f"trainer.max_steps={STEPS}", "trainer.threads=1"),
     *("trainer.val_check_interval=5", "trainer.log_every_n_steps=1", "data.global_batch=4"),
     *("data.crop=32", "data.val.limit=3", "logger=[csv]", "optimizer=adamw"),
+    *("data.layout.scenes=64", "data.layout.size=64"),
 ]
 PARTS = ["trainer.accumulate_grad_batches=2"]
 NORMED = ["model.net={_target_: normed.Normed}", "~model.net.size", "~model.net.init", "loss=l1"]
@@ -46,7 +48,11 @@ def test_one_process_and_two_learn_the_same(tmp_path: Path, model: str) -> None:
     worlds = {"one": (1, ["trainer=cpu"]), "two": (2, ["trainer=ddp_cpu", *of_two])}
     if in_parts:
         worlds["parts"] = (1, ["trainer=cpu", *PARTS])
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": python_path(TESTS),
+    }
     found = {}
     for name, (ranks, more) in worlds.items():
         (tmp_path / name).mkdir()

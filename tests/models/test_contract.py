@@ -31,6 +31,7 @@ NAMES = list_models()
 ONE_OF_EACH_CLASS = set({_target(name): name for name in reversed(NAMES)}.values())
 CORE_FIELDS = {"flow": "flow", "mask": "mask", "residual": "residual"}
 TUPLES = ("flows_coarse", "features", "frames_coarse")
+LONG = {"stmfnet"}  # in the slow group; the fast one looks at its student, of the same class
 SIZE = 21, 37  # of what most tests look at: odd, and padded to no square
 CHANNELS = 32  # at most, of layers whose gradients are looked at
 DRAWS = 8  # in which each ReLU is on at least once
@@ -81,7 +82,11 @@ def _multiple(model: Interpolator, least: int = 32) -> int:
     return -(-least // step) * step
 
 
-@pytest.fixture(scope="module", params=NAMES)
+def _with_group(name: str) -> object:
+    return pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
+
+
+@pytest.fixture(scope="module", params=map(_with_group, NAMES))
 def model(request) -> Interpolator:
     torch.manual_seed(0)
     return create_model(request.param)

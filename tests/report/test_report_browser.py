@@ -18,6 +18,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
     pytest.skip("there is no chromium on the PATH", allow_module_level=True)
 
+pytestmark = pytest.mark.slow
+
 MODELS = {"net": (0, 3), "dis": (-3, 12), "average": (-8, 40), "net <b>twin</b>": (-0.1, 5)}
 NAMES = ("Alley", "Bamboo", "Cave", "Dragon")
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from programs import python_path
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 
@@ -25,7 +27,7 @@ class Slurm:
             "SLURM_CONF": str(state / "slurm.conf"),
             "PATH": f"{bin_of_python}:{os.environ['PATH']}",
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(HERE),  # trainings find hold.py
+            "PYTHONPATH": python_path(HERE),  # trainings find hold.py
         }
 
     def call(self, *words: str) -> str:

@@ -18,8 +18,8 @@ from same import assert_same
 # A training of a few seconds; its numbers do not matter, that they are the same does.
 TINY = [
     *("experiment=smoke", "model=ifrnet_s", "loss=charbonnier", "logger=csv", "data.crop=32"),
-    *("data.layout.size=48", "data.global_batch=2", "data.val.limit=2", "data.val.batch=2"),
-    *("trainer.threads=1", "trainer.log_every_n_steps=1"),
+    *("data.layout.size=48", "data.layout.scenes=64", "data.global_batch=2", "data.val.limit=2"),
+    *("data.val.batch=2", "trainer.threads=1", "trainer.log_every_n_steps=1"),
 ]
 SEED = 5
 # Nothing is saved unless a signal or the end comes. Several ranks look for signals at step 5.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,33 +59,28 @@ def show(args: Sequence[str]) -> None:
         value = getattr(options, key)
         if value is not None and value < 1:
             raise UserError(f"--{key} {value}: at least 1")
-    names = list(dict.fromkeys(options.names))
-    for name in names:
-        zoo.describe(name)  # an unknown one is told before anything is done
-    names = names or _sound_models()
+    # an unknown one is told before anything is done
+    known = {name: zoo.describe(name) for name in options.names} or _sound_models()
     if options.measure:
-        _measure(names, options)
+        _measure(list(known), options)
     else:
-        _list(names)
+        _list(known)
 
 
-def _sound_models() -> list[str]:
-    """Return the names of all models that can be described, and tell of those that cannot."""
-    names = []
+def _sound_models() -> dict[str, dict[str, Any]]:
+    """Return by name what is known of all models, and tell of those that cannot be built."""
+    known = {}
     for name in zoo.list_models():
         try:
-            zoo.describe(name)
+            known[name] = zoo.describe(name)
         except UserError as error:
             print(f"left out: {error}", file=sys.stderr)
-        else:
-            names.append(name)
-    return names
+    return known
 
 
-def _list(names: Sequence[str]) -> None:
+def _list(known: Mapping[str, Mapping[str, Any]]) -> None:
     table = Table("model", "parameters", "frames", "times", "licence", "paper", box=None)
-    for name in names:
-        info = zoo.describe(name)
+    for name, info in known.items():
         count = info.get("parameters")
         table.add_row(
             name,

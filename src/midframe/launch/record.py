@@ -97,7 +97,8 @@ def hardware() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def packages() -> str:
     """Return all installed packages, one a line as pip writes them."""
-    found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+    read = [one.metadata for one in metadata.distributions()]  # each access reads the file anew
+    found = {one["Name"]: one["Version"] for one in read if one["Name"]}
     lines = sorted((f"{name}=={version}" for name, version in found.items()), key=str.lower)
     return "\n".join(lines) + "\n"
 

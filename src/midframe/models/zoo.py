@@ -9,11 +9,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from midframe.choices import read_choice
 from midframe.errors import UserError, known_names
 from midframe.models.base import Interpolator, check_class
+from midframe.models.empty import without_values
 from midframe.models.flow import FlowNetwork
 from midframe.models.inference import for_inference
 from midframe.models.parts import Source, check_names, load_parts, overruled
@@ -170,7 +169,7 @@ def build_empty(config: Mapping[str, Any]) -> Interpolator:
     """
     cls = check_config(config)
     try:
-        with torch.device("meta"):
+        with without_values():
             model = _construct(cls, config)
     except RuntimeError:  # its constructor looks at values, which "meta" has none of
         model = _construct(cls, config)
