@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 import warnings
 
 import numpy as np
@@ -123,13 +122,12 @@ def test_sign_test_of_many_images_is_that_of_whole_numbers(total):
         assert sign_test(fewer, total - fewer) == pytest.approx(exact, rel=1e-12, abs=1e-290)
 
 
-def test_sign_test_of_a_million_images_takes_no_time():
-    began = time.perf_counter()
+def test_sign_test_of_a_million_images():
+    """Which of whole numbers would end by the time limit of the tests."""
     assert sign_test(501_000, 499_000) == pytest.approx(
         stats.binomtest(501_000, 1_000_000).pvalue, rel=1e-9
     )
     assert sign_test(1_000_000, 0) == 0.0
-    assert time.perf_counter() - began < 2  # of whole numbers it would be minutes
 
 
 def test_paired_counts_drops_ties_and_is_antisymmetric():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -199,26 +200,30 @@ def test_a_still_clip_is_the_same_frame_throughout():
 
 
 def test_stages_run_at_the_same_time():
-    """As long as the slowest of them, not as all together."""
-    pause, count = 0.03, 20
+    """Reading waits for the model and for writing, and they for it: one thread never went on."""
+    all_at_work, done = threading.Barrier(3, timeout=60), Counter()
 
-    class Slow(Average):
+    def work(stage, number):
+        done[stage] += 1
+        if done[stage] == number:
+            all_at_work.wait()
+
+    class Meeting(Average):
         def forward(self, x, **hints):
-            time.sleep(pause)
+            work("model", 3)
             return super().forward(x)
 
-    clip = Levels(range(count))
+    clip = Levels(range(20))
     read = clip.read
 
-    def slowly(first, last=None):
+    def meeting(first, last=None):
         for frame in read(first):
-            time.sleep(pause)
+            work("reading", 9)
             yield frame
 
-    clip.read = slowly
-    begun = time.perf_counter()
-    _convert(clip, _factor(2), Slow(), written=lambda: time.sleep(pause / 2))
-    assert time.perf_counter() - begun < 2 * count * pause  # 3 one after the other
+    clip.read = meeting
+    _convert(clip, _factor(2), Meeting(), written=lambda: work("writing", 2))
+    assert done["writing"] == 40 and not all_at_work.broken
 
 
 def test_belts_are_bounded_by_memory():

@@ -37,7 +37,7 @@ def exported(graph: Graph, example: Sequence[Tensor], facts: Facts) -> ExportedP
     Raises:
         UserError: where PyTorch cannot record it for any size.
     """
-    least = max(facts.least, getattr(graph.model, "recorded_from", 1))
+    least = max(facts.least, graph.model.recorded_from)
     shapes = (_shapes(example, least),) if facts.dynamic else None
     try:
         # not strict: the graph is traced as it runs, so that operators are replaced on the way

@@ -152,6 +152,8 @@ class Interpolator(nn.Module):
         unread: keys of published checkpoints that belong to nothing here, and are left out.
         idle: names of parameters without effect, such as those that published weights hold though
             nothing reads them; all others get a gradient.
+        recorded_from: pixels of a side from which on a file for any size (`midframe export`) is
+            recorded, though it takes smaller ones: where PyTorch cannot record what holds for all.
         fixed_hints: hints that the model's yaml gives to every call of `interpolate`.
     """
 
@@ -168,6 +170,7 @@ class Interpolator(nn.Module):
     context: ClassVar[int] = 1
     times: ClassVar[Literal["any", "half"]] = "any"
     pad: ClassVar[Pad] = Pad()
+    recorded_from: ClassVar[int] = 1
     fixed_hints: Mapping[str, Any] = MappingProxyType({})
 
     @property
