@@ -20,7 +20,9 @@ from fakes_benchmarks import (
     xiph,
 )
 from fakes_pictures import SIZE, VELOCITY, Size, moving, moving_flow, texture
+from footage import pan, write_video
 
+from midframe.data.films import OPEN
 from midframe.data.flow_files import write_flow
 from midframe.data.io import write_image
 from midframe.data.records import Clip
@@ -204,6 +206,14 @@ def sample(root: Path) -> Path:
     return root
 
 
+def open_films(root: Path, frames: int = 20) -> Path:
+    """Write a short pan under the name of each film of data=open."""
+    for seed, film in enumerate(OPEN):
+        path = root / "films" / film.file
+        write_video(path.with_suffix(".mkv"), pan(seed, range(0, 4 * frames, 4))).rename(path)
+    return root
+
+
 __all__ = [  # what is made elsewhere and used as of this module
     "SMALL",
     "VELOCITY",
@@ -227,6 +237,7 @@ WRITERS = {
     "flyingchairs": flyingchairs,
     "clips": clips,
     "sample": sample,
+    "open": open_films,
     "bvidvc": bvidvc,
     "vimeo_bvidvc": vimeo_bvidvc,
 }

@@ -80,6 +80,12 @@ def _export(args: list[str]) -> int:
     return _parsed("export", export, args, entry.guarded)
 
 
+def _fetch(args: list[str]) -> int:
+    from midframe.launch import entry, fetch
+
+    return _parsed("fetch", fetch, args, entry.guarded)
+
+
 def _options(args: list[str]) -> int:
     from midframe.launch import guard, options
 
@@ -200,6 +206,11 @@ COMMANDS = {
         _serve,
         "[--port N]",
         "a page on this machine: drop a clip, watch before and after",
+    ),
+    "fetch": Command(
+        _fetch,
+        "open",
+        "download films that anyone can get, for data=open",
     ),
     "pack": Command(
         _pack,

@@ -27,17 +27,20 @@ class Shot:
         frames: in time order.
         index: of each frame in the video.
         motion: of each frame since the one before it, see `midframe.video.scenes.Step`.
+        speed: of each frame since the one before it, in pixels, see `midframe.data.speeds`; empty
+            where it was not measured.
     """
 
     name: str
     frames: tuple[ShardFrame, ...]
     index: tuple[int, ...]
     motion: tuple[float, ...]
+    speed: tuple[float, ...] = ()
 
     def part(self, start: int, stop: int, name: str) -> Shot:
         """Return the frames from ``start`` to before ``stop`` as a shot of its own."""
         one = slice(start, stop)
-        return Shot(name, self.frames[one], self.index[one], self.motion[one])
+        return Shot(name, self.frames[one], self.index[one], self.motion[one], self.speed[one])
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Cutting:
             are lacking: "replicate" takes the shot's first or last frame in their place, as at the
             ends of a video that is interpolated, so that all models learn from the same gaps;
             "drop" leaves such gaps out.
+        fastest: clips are dropped where the sum of the shot's `speed` over the gap is more pixels;
+            None keeps them all.
     """
 
     gap: int = 2
@@ -61,6 +66,7 @@ class Cutting:
     step: int = 1
     motion: float = 12.0
     ends: Ends = "replicate"
+    fastest: float | None = None
 
     def __post_init__(self) -> None:
         if self.ends not in get_args(Ends):
@@ -86,6 +92,9 @@ def cut_clips(shot: Shot, context: int, how: Cutting) -> list[Clip]:
     clips = []
     for start in range(room, count - span - room, how.step):
         if moved[start + span + 1] - moved[start + 1] < how.motion:
+            continue
+        gap = slice(start + 1, start + span + 1)
+        if how.fastest is not None and sum(shot.speed[gap]) > how.fastest:
             continue
         name = f"{shot.name}/{shot.index[start]:06d}"
         first = start % how.stride
