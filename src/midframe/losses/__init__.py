@@ -4,6 +4,7 @@ from midframe.losses.adversarial import Adversarial, CriticTerm
 from midframe.losses.base import Against, Constant, Linear, Term, WeightedSum
 from midframe.losses.distillation import Distillation
 from midframe.losses.flow import FlowDistillation, FlowSupervision
+from midframe.losses.forward_flow import ForwardFlowSupervision
 from midframe.losses.multiscale import MultiScaleEPE
 from midframe.losses.perceptual import VGGFeatures
 from midframe.losses.pixel import L1, L2, Charbonnier
@@ -21,6 +22,7 @@ __all__ = [
     "Distillation",
     "FlowDistillation",
     "FlowSupervision",
+    "ForwardFlowSupervision",
     "Geometry",
     "LaplacianPyramid",
     "Linear",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,10 +37,12 @@ def adaptive_charbonnier(difference: Tensor, weight: Tensor | float) -> Tensor:
     return (difference * difference + epsilon * epsilon) ** (weight / 2.0)
 
 
-class _Labelled(Term):
+class Labelled(Term):
     """A term on labels that a batch, some samples of it, or some of their pixels may lack."""
 
     reads = frozenset({"flow"})
+    kind: ClassVar[Literal["backward", "forward"]] = "backward"  # of the predictions it is for
+    advice: ClassVar[str] = "drop the flow term from loss.terms, or use ForwardFlowSupervision"
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,8 +50,7 @@ class _Labelled(Term):
 
     def forward(self, pred: Prediction, batch: Batch, model: Interpolator) -> Tensor:
         """Return the mean over the samples with labels; without any, a zero with a gradient."""
-        advice = "drop the flow term from loss.terms"
-        check_kind(type(self).__name__, "backward", pred, model, advice)
+        check_kind(type(self).__name__, self.kind, pred, model, self.advice)
         self._tell(batch)
         if batch.flow is None:
             (anchor,) = precise(self._anchor(pred))
@@ -61,9 +62,14 @@ class _Labelled(Term):
             known = known & (batch.flow_valid > 0).view(-1, 1, 1, 1, 1)
         # What stands in place of a label may be anything, and 0 * NaN is NaN.
         label = torch.where(known.unsqueeze(3), label, torch.zeros_like(label))
+        known = self.trusted(known, label, batch)
         valid = known.flatten(1).any(1).to(label.dtype)
         values = self.per_sample(pred, label, known.to(label.dtype))
         return (values * valid).sum() / labelled(valid.sum())
+
+    def trusted(self, known: Tensor, label: Tensor, batch: Batch) -> Tensor:
+        """Return of the known pixels, bool (B, T, 2, H, W), those that something is learnt from."""
+        return known
 
     def per_sample(self, pred: Prediction, label: Tensor, known: Tensor) -> Tensor:
         """Return (B,) means over known pixels.
@@ -96,7 +102,7 @@ class _Labelled(Term):
             )
 
 
-class FlowDistillation(_Labelled):
+class FlowDistillation(Labelled):
     """IFRNet's task-oriented distillation of the coarse flows.
 
     Each coarse flow, brought to full size, is held against the labels by `adaptive_charbonnier`
@@ -122,12 +128,12 @@ class FlowDistillation(_Labelled):
         weight = torch.exp(-self.strength * error)
         total = label.new_zeros(label.shape[0])
         for flow in precise(*pred.flows_coarse):
-            value = adaptive_charbonnier(_enlarge(flow, label) - label, weight).mean(3)
-            total = total + 2.0 * _mean(value, known)  # the mean is over both directions
+            value = adaptive_charbonnier(enlarge(flow, label) - label, weight).mean(3)
+            total = total + 2.0 * mean_of(value, known)  # the mean is over both directions
         return total
 
 
-class FlowSupervision(_Labelled):
+class FlowSupervision(Labelled):
     """Mean end-point error over all levels, in pixels of the full size.
 
     Every level is held against the label averaged down to its size, in one unit; only known pixels
@@ -173,11 +179,11 @@ class FlowSupervision(_Labelled):
                 value = ((difference * difference).sum(3) + 1e-6).sqrt()
             else:
                 value = difference.abs().sum(3)
-            total = total + weight * _mean(value, share)
+            total = total + weight * mean_of(value, share)
         return total / sum(weights)
 
 
-def _enlarge(flow: Tensor, like: Tensor) -> Tensor:
+def enlarge(flow: Tensor, like: Tensor) -> Tensor:
     """Resize flow (B, T, 2, 2, h, w) bilinearly to the size of ``like``, in its pixels."""
     flat = flow.reshape(-1, 2, *flow.shape[-2:])
     with torch.autocast(flow.device.type, enabled=False):
@@ -185,7 +191,7 @@ def _enlarge(flow: Tensor, like: Tensor) -> Tensor:
     return flat.reshape(*flow.shape[:4], *like.shape[-2:]) * scale_to(like, flow)
 
 
-def _mean(values: Tensor, share: Tensor) -> Tensor:
+def mean_of(values: Tensor, share: Tensor) -> Tensor:
     """Return (B,) means of values (B, T, 2, h, w) weighted by ``share``; 0 where that is zero."""
     total = (values * share).flatten(1).sum(1)
     return total / share.flatten(1).sum(1).clamp(min=1e-6)

@@ -65,17 +65,23 @@ class Dis(Interpolator):
     @torch.no_grad()
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Interpolate at every ``x.t``; flow is backward (t->0, t->1)."""
-        device, dtype = x.frames.device, x.frames.dtype
-        firsts, seconds = (frame.detach().cpu().float() for frame in x.pair)
+        options = (self.method, self.estimates, self.iterations, self.refine)
+        frame, flow, mask = _interpolated(*x.pair, x.t, *options)
+        return Prediction(frame.to(x.frames.dtype), flow, "backward", mask)
+
+    def made(self, pair: tuple[Tensor, Tensor], t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return float32 frames (B, T, 3, H, W), flow and mask of frames (B, 3, H, W)."""
+        device = pair[0].device
+        firsts, seconds = (frame.detach().cpu().float() for frame in pair)
         made: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])  # frame, flow, mask
         with torch.autocast(device.type, enabled=False):
-            for first, second, times in zip(firsts, seconds, x.t.tolist()):
+            for first, second, times in zip(firsts, seconds, t.tolist()):
                 moves = self._estimate(first, second)
                 parts = [self._at(first, second, moves, t) for t in times]
                 for into, values in zip(made, zip(*parts)):
                     into.append(torch.stack(values))
         frame, flow, mask = (torch.stack(y).to(device) for y in made)
-        return Prediction(frame.to(dtype), flow, "backward", mask)
+        return frame, flow, mask
 
     def _estimate(self, first: Tensor, second: Tensor) -> list[Move]:
         """Return what each estimate says."""
@@ -126,6 +132,32 @@ class Dis(Interpolator):
             right, _ = _splat(second, (1 - t) * back, trust1, right)
         frame = (mask * left + (1 - mask) * right).clamp(0, 1)
         return frame, torch.stack((-t * motion, (1 - t) * motion)), mask
+
+
+# one operator for PyTorch, so that a network around it compiles and exports as one graph
+@torch.library.custom_op("midframe::dis_interpolated", mutates_args=())
+def _interpolated(
+    first: Tensor,
+    second: Tensor,
+    t: Tensor,
+    method: str,
+    estimates: int,
+    iterations: int,
+    refine: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    dis = Dis(method, estimates, iterations, refine)  # type: ignore[arg-type]
+    return dis.made((first, second), t)
+
+
+@_interpolated.register_fake
+def _(first: Tensor, second: Tensor, t: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    size = first.shape[-2:]
+    float32 = first.new_empty(0, dtype=torch.float32)
+    return (
+        float32.new_empty(*t.shape, 3, *size),
+        float32.new_empty(*t.shape, 2, 2, *size),
+        float32.new_empty(*t.shape, 1, *size),
+    )
 
 
 def create_dis(preset: str = "medium") -> Any:

@@ -24,7 +24,7 @@ from midframe.models.flow_init import Init, draw_enlarging, silence, start_seein
 from midframe.ops import correlation, splat
 from midframe.types import Inputs, Prediction
 
-SIZES = {"base": 1.0, "large": 1.5, "LARGE": 2.0}
+SIZES = {"small": 0.5, "base": 1.0, "large": 1.5, "LARGE": 2.0}  # small is not a published one
 FEATURES = (16, 32, 64)
 MOTION = (160, 128, 112, 96, 64)
 SYNTHESIS = (32, 64, 128)
@@ -194,7 +194,8 @@ class UPRNet(Interpolator):
     """The network; see the module's page for the paper.
 
     Args:
-        size: "base", "large" or "LARGE": all widths times 1, 1.5 or 2.
+        size: "base", "large" or "LARGE": all widths times 1, 1.5 or 2. "small", half as wide as
+            base, is midframe's own: a quarter of the parameters, for processors.
         init: "default" is PyTorch's, as published. "he" starts at no motion and at the average of
             the frames, with features by which places can be told apart, and improves on the average
             within a few hundred steps: see `flow_init.start_seeing`.
@@ -208,7 +209,7 @@ class UPRNet(Interpolator):
 
     def __init__(
         self,
-        size: Literal["base", "large", "LARGE"] = "base",
+        size: Literal["small", "base", "large", "LARGE"] = "base",
         init: Init = "default",
     ) -> None:
         super().__init__()

