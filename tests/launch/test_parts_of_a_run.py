@@ -11,11 +11,11 @@ from omegaconf import DictConfig
 
 from midframe.engine.compose import compose
 from midframe.errors import UserError
+from midframe.files import sha256_of
 from midframe.launch import check, tasks
 from midframe.launch.inference import load_model
 from midframe.launch.runs import identity
 from midframe.models import zoo
-from midframe.models.weights import sha256_of
 
 NARROW = {"features": [32, 32, 32, 32], "kernels": 8, "grid": [8, 8, 8]}
 NARROW |= {"texture": [8, 8, 8, 8], "fuse": 8}

@@ -11,7 +11,8 @@ import torch
 
 from midframe import create_model, load_weights
 from midframe.errors import UserError
-from midframe.models.weights import BEST, LAST, chosen_weights, read_checkpoint, sha256_of
+from midframe.files import sha256_of
+from midframe.models.weights import BEST, LAST, chosen_weights, read_checkpoint
 
 
 @pytest.fixture

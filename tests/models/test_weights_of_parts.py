@@ -11,9 +11,9 @@ import torch
 
 from midframe import create_flow, create_model
 from midframe.errors import UserError
+from midframe.files import sha256_of
 from midframe.models import zoo
 from midframe.models.parts import digests, left_untrained, parts_of
-from midframe.models.weights import sha256_of
 
 NARROW = {"features": [32, 32, 32, 32], "kernels": 8, "grid": [8, 8, 8]}
 NARROW |= {"texture": [8, 8, 8, 8], "fuse": 8}

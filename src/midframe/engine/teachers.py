@@ -16,7 +16,7 @@ from midframe.models.estimators import FlowEstimator as FlowTeacher
 from midframe.models.inference import Precision, for_inference
 from midframe.models.motion import guided
 from midframe.models.of_run import model_of_run
-from midframe.models.weights import chosen_weights
+from midframe.models.weights import weights_to_use
 from midframe.models.zoo import build, check_config, config_of
 from midframe.types import Inputs, Prediction
 
@@ -100,5 +100,5 @@ def teacher_config(
         )
     config = dict(run or config_of(str(name)))
     config["net"] = {**config["net"], **(options or {})}
-    config["weights"] = chosen_weights(weights, config)
+    config["weights"] = weights_to_use(weights, config)
     return config

@@ -39,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", metavar="FILE", help="a checkpoint, a run directory, or none for untrained"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: MODEL-SIZE.FORMAT; of ncnn a folder"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default: MODEL-SIZE.FORMAT, of averaged weights (EMA) MODEL-SIZE.ema.FORMAT; of ncnn "
+        "a folder",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser.add_argument(
@@ -78,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if len(args.model) != 1:
         raise UserError("name one model: midframe export MODEL --weights FILE")
     size = _size(args.size)
-    out = args.out or Path(f"{args.model[0]}-{args.size.lower()}.{args.format}")
+    out = args.out or _default_name(args)
     if out.suffix != f".{args.format}":
         raise UserError(f"--out {out}: the name ends with .{args.format}, by which it is read")
     if out.exists() and not args.overwrite:
@@ -98,6 +102,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _default_name(args: argparse.Namespace) -> Path:
+    from midframe.models import zoo
+    from midframe.models.averaged import AVERAGED, is_averaged
+    from midframe.models.weights import chosen_weights
+
+    path = chosen_weights(args.weights, zoo.config_of(args.model[0]))
+    ema = AVERAGED if path is not None and is_averaged(path) else ""
+    return Path(f"{args.model[0]}-{args.size.lower()}{ema}.{args.format}")
+
+
 def _size(text: str) -> tuple[int, int] | None:
     from midframe.launch.arguments import size
 
@@ -111,9 +125,11 @@ def _wanted(args: argparse.Namespace, size: tuple[int, int] | None) -> Wanted:
     import torch
 
     from midframe.export.make import USUAL, Wanted, network
+    from midframe.files import sha256_of
     from midframe.launch.inference import as_trained, load_model
     from midframe.models import zoo
-    from midframe.models.weights import chosen_weights, sha256_of
+    from midframe.models.averaged import is_averaged
+    from midframe.models.weights import weights_to_use
 
     (name,) = args.model
     config = as_trained(args.weights, name) or zoo.config_of(name)
@@ -122,7 +138,7 @@ def _wanted(args: argparse.Namespace, size: tuple[int, int] | None) -> Wanted:
     config = {key: value for key, value in config.items() if key != "motion"}
     words = {"option": "--weights ", "mend": f"export the model of the run, not {name}"}
     model = load_model(config, args.weights, torch.device("cpu"), **words)
-    path = chosen_weights(args.weights, config)
+    path = weights_to_use(args.weights, config)
     options = {key: value for key, value in config["net"].items() if key != "_target_"}
     wanted = Wanted(
         network(model),
@@ -133,6 +149,7 @@ def _wanted(args: argparse.Namespace, size: tuple[int, int] | None) -> Wanted:
         args.tolerance,
         options,
         None if path is None else sha256_of(path),
+        path is not None and is_averaged(path),
     )
     usual, large = wanted.model.hints_for(256, 448), wanted.model.hints_for(2160, 4096)
     if size is None and usual != large and not hints:
@@ -171,6 +188,10 @@ def _show(wanted: Wanted, made: Made, out: Path) -> None:
         f"(allowed: {facts.tolerance:g}), {facts.mean_error:.2g} on average"
     )
     print(f"inputs {', '.join(facts.inputs)}; frames are padded to multiples of {facts.multiple}")
+    if facts.averaged:
+        print("weights: the moving average (EMA) that the training kept, not its last ones")
+    elif facts.weights_sha256 is not None:
+        print("weights: as they stand in the file, which keeps no average (EMA) of a training")
 
 
 def _bench(wanted: Wanted, made: Made, out: Path) -> None:

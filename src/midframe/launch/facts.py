@@ -29,9 +29,9 @@ def of_model(config: Mapping[str, Any], given: str | None, title: str = "") -> d
         title: what to call it; "" for its name.
     """
     from midframe.models.parts import digests
-    from midframe.models.weights import chosen_weights
+    from midframe.models.weights import weights_to_use
 
-    weights = chosen_weights(given, config)
+    weights = weights_to_use(given, config)
     # asked of the class: a yaml without `info` may still name a model with something to train
     cls: Any = get_class(config["net"]["_target_"])
     untrained = "untrained" if cls.trainable else None

@@ -21,7 +21,7 @@ from midframe.models.motion import guided
 from midframe.models.of_run import model_of_run
 from midframe.models.parts import overruled
 from midframe.models.tiles import BLENDS, Tiled
-from midframe.models.weights import UNTRAINED, chosen_weights
+from midframe.models.weights import UNTRAINED, weights_to_use
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -70,8 +70,8 @@ def load_model(
 
     Args:
         config: content of conf/model; its own ``weights`` count where ``weights`` is None, see
-            `chosen_weights`.
-        weights: a file, a run directory, None, or "none" for untrained ones.
+            `midframe.models.weights.weights_to_use`.
+        weights: a file, a run directory, "shipped", "none" for untrained ones, or None.
         device: where to put it.
         precision: "fp32" or "bf16", see `midframe.models.inference.for_inference`.
         option: how this command's option for weights is written, for messages.
@@ -84,7 +84,7 @@ def load_model(
     """
     if precision not in PRECISIONS:
         raise UserError(f"precision={precision} is not known; use {' or '.join(PRECISIONS)}")
-    path = chosen_weights(weights, config)
+    path = weights_to_use(weights, config)
     there = path is not None and path.is_file()
     run = model_of_run(path) if there else None
     words = [] if run is None else _overrides_for(run, config)
@@ -102,7 +102,7 @@ def load_model(
     if model.trainable and path is None and UNTRAINED not in (weights, config.get("weights")):
         raise UserError(
             f"model {config.get('name')} needs trained weights: {option}FILE "
-            f"(official ones: see `midframe models` and conf/model), "
+            f"(midframe ships none for it; official ones: see `midframe models` and conf/model), "
             f"or {option}{UNTRAINED} to run it untrained"
         )
     ready = zoo.for_inference(model, "bf16" if precision == "bf16" else "fp32").to(device)

@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from midframe.files import sha256_of
 from midframe.launch.environment import revision
-from midframe.models.weights import sha256_of
 from midframe.paths import projects
 
 # The record tells what these packages are by their versions, and midframe by its revision.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from midframe.errors import UserError
-from midframe.files import aside_of, remove_leftovers
-from midframe.models.weights import read_checkpoint, sha256_of
+from midframe.files import aside_of, remove_leftovers, sha256_of
+from midframe.models.weights import read_checkpoint
 
 FILE = "vgg19-dcbb9e9d.pth"  # torchvision's checkpoint; its name carries its digest
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, R, G, B

@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from midframe.errors import UserError
-from midframe.models.weights import read_checkpoint, sha256_of
+from midframe.files import sha256_of
+from midframe.models.weights import read_checkpoint
 
 LARGEST = 1 << 30  # bytes; far more than any network of a metric has
 

@@ -66,7 +66,7 @@ class Dis(Interpolator):
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Interpolate at every ``x.t``; flow is backward (t->0, t->1)."""
         options = (self.method, self.estimates, self.iterations, self.refine)
-        frame, flow, mask = _interpolated(*x.pair, x.t, *options)
+        frame, flow, mask = dis_interpolated(*x.pair, x.t, *options)
         return Prediction(frame.to(x.frames.dtype), flow, "backward", mask)
 
     def made(self, pair: tuple[Tensor, Tensor], t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,7 +136,7 @@ class Dis(Interpolator):
 
 # one operator for PyTorch, so that a network around it compiles and exports as one graph
 @torch.library.custom_op("midframe::dis_interpolated", mutates_args=())
-def _interpolated(
+def dis_interpolated(
     first: Tensor,
     second: Tensor,
     t: Tensor,
@@ -145,11 +145,12 @@ def _interpolated(
     iterations: int,
     refine: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `Dis` with these options makes, see `Dis.made`."""
     dis = Dis(method, estimates, iterations, refine)  # type: ignore[arg-type]
     return dis.made((first, second), t)
 
 
-@_interpolated.register_fake
+@dis_interpolated.register_fake
 def _(first: Tensor, second: Tensor, t: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
     size = first.shape[-2:]
     float32 = first.new_empty(0, dtype=torch.float32)

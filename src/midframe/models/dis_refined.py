@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from midframe.models.base import Interpolator, Pad
 from midframe.models.blocks import conv, per_time, resize
-from midframe.models.dis import Dis
+from midframe.models.dis import Dis, dis_interpolated
 from midframe.ops import backwarp
 from midframe.types import Inputs, Prediction
 
@@ -94,7 +94,8 @@ class DisRefined(Interpolator):
         super().__init__()
         if len(widths) != 3 or min(widths) < 1:
             raise ValueError(f"widths are three numbers of channels, not {list(widths)}")
-        self.classical = Dis("warp", estimates, iterations, refine)  # type: ignore[arg-type]
+        Dis("warp", estimates, iterations, refine)  # type: ignore[arg-type]  # checks them
+        self.estimates, self.iterations, self.refine = estimates, iterations, refine
         self.mender = Mender(tuple(widths))
 
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
@@ -108,12 +109,12 @@ class DisRefined(Interpolator):
             ValueError: for sizes that do not fit.
         """
         self.check_size(x, **hints)
-        start = self.classical(x)
-        assert start.flow is not None and start.mask is not None
+        options = ("warp", self.estimates, self.iterations, self.refine)
+        start = dis_interpolated(*x.pair, x.t, *options)
+        base, flow, mask = (made.flatten(0, 1) for made in start)
         times = x.t.shape[1]
         frames = torch.cat([per_time(frame, times) for frame in x.pair])
-        flows = torch.cat(start.flow.flatten(0, 1).unbind(1))
-        base, mask = start.frame.flatten(0, 1), start.mask.flatten(0, 1)
+        flows = torch.cat(flow.unbind(1))
         seen = backwarp(frames, flows)
         said = self.mender(_together(seen, base, flows, mask).to(self.mender.head.weight.dtype))
         said = said.float()

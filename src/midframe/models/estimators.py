@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from midframe.errors import UserError
+from midframe.files import sha256_of
 from midframe.models.dis import create_dis, estimate, grey
-from midframe.models.weights import find_weights, sha256_of
+from midframe.models.weights import find_weights
 from midframe.models.zoo import create_flow, describe
 
 

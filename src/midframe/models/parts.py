@@ -13,8 +13,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from midframe.errors import UserError, known_names
+from midframe.files import sha256_of
 from midframe.models.base import Interpolator
-from midframe.models.weights import UNTRAINED, find_weights, fitting_state, sha256_of
+from midframe.models.weights import UNTRAINED, find_weights, fitting_state
 
 Source = str | PathLike[str] | Mapping[str, Any]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from os import PathLike
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from midframe.errors import UserError
+from midframe.models import shipped
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
@@ -25,21 +25,42 @@ def chosen_weights(option: Any, config: Mapping[str, Any]) -> Path | None:
     """Return the weights file that a command is to load, None for untrained weights.
 
     The one rule of all commands: what the command line says wins over what the model's config says.
+    This is what a training begins with; commands that use a model ask `weights_to_use`.
 
     Args:
-        option: the command's own: a file, a run directory, "none" for untrained weights, or None
-            where it says nothing.
+        option: the command's own: a file, a run directory, "shipped" for what comes with midframe,
+            "none" for untrained weights, or None where it says nothing.
         config: the model's, whose ``weights`` may be any of these.
 
     Raises:
-        UserError: for a folder without checkpoints. Whether a file is there shows when it is read.
+        UserError: for a folder without checkpoints, and "shipped" where nothing is shipped for the
+            model. Whether a file is there shows when it is read.
     """
-    return find_weights(option if option not in (None, "") else config.get("weights"))
+    said = option if option not in (None, "") else config.get("weights")
+    return shipped.shipped_weights(config) if said == shipped.SHIPPED else find_weights(said)
+
+
+def weights_to_use(option: Any, config: Mapping[str, Any]) -> Path | None:
+    """Return what a command loads that uses a model and does not train it.
+
+    As `chosen_weights`, but where nobody says anything, weights that come with midframe for this
+    model are taken; "none" is an untrained one here as well.
+
+    Raises:
+        UserError: as `chosen_weights`.
+    """
+    if option in (None, "") and config.get("weights") in (None, ""):
+        record = shipped.record_for(config)
+        return None if record is None else record.path
+    return chosen_weights(option, config)
 
 
 def find_weights(weights: str | PathLike[str] | None) -> Path | None:
-    """Return the weights file that an option means: a file, or the best one of a run directory."""
-    if weights in (None, "", UNTRAINED):
+    """Return the weights file that an option means: a file, or the best one of a run directory.
+
+    "shipped" is no file of its own, since what it means follows from the model.
+    """
+    if weights in (None, "", UNTRAINED, shipped.SHIPPED):
         return None
     path = Path(str(weights)).expanduser()
     if not path.is_dir():
@@ -101,6 +122,8 @@ def read_checkpoint(path: str | PathLike[str]) -> Mapping[str, Any]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"there is no weights file {path}")
+    if path.parent == shipped.FOLDER:
+        shipped.verify(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -121,15 +144,6 @@ def read_checkpoint(path: str | PathLike[str]) -> Mapping[str, Any]:
             "save it with torch.save(model.state_dict(), path)"
         )
     return content
-
-
-def sha256_of(path: str | PathLike[str]) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:

@@ -1,0 +1,196 @@
+"""Turn a run into weights to pass on: halved numbers, and a record of where they are from."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from midframe.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from midframe.launch.run_records import RunRecord
+
+_STAGES = 16  # trainings that one can begin with another's weights
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `midframe release`."""
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run directory")
+    parser.add_argument(
+        "--to", metavar="FOLDER", type=Path, default=Path(), help="default: this folder"
+    )
+    parser.add_argument("--name", help="of the two files; default: that of the model")
+    parser.add_argument("--licence", default="MIT", help="of the weights; default: MIT")
+    parser.add_argument(
+        "--credit",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="whom to name for the data; as often as needed",
+    )
+    parser.add_argument(
+        "--results",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FOLDER",
+        help="what midframe evaluate wrote of this run, for the record; as often as needed",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write NAME.safetensors and NAME.json.
+
+    Raises:
+        UserError: for what is no run, has no weights, or was measured with other ones.
+    """
+    import torch
+
+    from midframe.files import sha256_of, write_bytes, write_json
+    from midframe.models import zoo
+    from midframe.models.of_run import model_of_run
+    from midframe.models.weights import find_weights
+
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise UserError("this needs the package safetensors: pip install safetensors") from error
+    config, path = model_of_run(args.run), find_weights(args.run)
+    if config is None or path is None or not args.run.is_dir():
+        raise UserError(f"{args.run} is no run directory: there is no config.yaml with a model")
+    model = zoo.build({**config, "weights": path})
+    metrics = _measured(args.results, sha256_of(path))
+    halved = _halved(model)
+    config = {key: config[key] for key in ("name", "net", "hints") if config.get(key)}
+    name = args.name or config["name"]
+    args.to.mkdir(parents=True, exist_ok=True)
+    file = args.to / f"{name}.safetensors"
+    write_bytes(file, save(halved, {"format": "pt", "midframe": name}))
+    with torch.no_grad():
+        change = _change(model, halved)
+    record = {
+        "model": config,
+        "sha256": sha256_of(file),
+        "bytes": file.stat().st_size,
+        "parameters": sum(x.numel() for x in model.parameters()),
+        "halving_changes": change,
+        "licence": args.licence,
+        "credits": args.credit,
+        "metrics": metrics,
+        "stages": stages(args.run),
+    }
+    write_json(file.with_suffix(".json"), record)
+    print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB) and {file.with_suffix('.json')}")
+    return 0
+
+
+def _halved(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights with half-precision numbers; `UserError` if one is too large for that."""
+    state = model.state_dict()
+    halved = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in state.items()}
+    for key, value in halved.items():
+        if not bool(value.isfinite().all()):
+            raise UserError(f"{key} holds a number that half precision has not, or is not finite")
+    return halved
+
+
+def _change(model: nn.Module, halved: Mapping[str, Tensor]) -> float:
+    """Return how far a frame moves at most, range [0, 1], when numbers are halved."""
+    import torch
+
+    from midframe.models.base import Interpolator
+    from midframe.types import Inputs
+
+    assert isinstance(model, Interpolator)
+    model.eval()
+    noise = torch.rand(1, 2 * model.context, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    frames = torch.nn.functional.interpolate(noise.flatten(0, 1), (128, 128), mode="bicubic")
+    x = Inputs(frames.clamp(0, 1)[None], torch.tensor([[0.5]]))
+    if model.needs:
+        return float("nan")
+    before = model.interpolate(x).frame
+    model.load_state_dict(halved)
+    return float((model.interpolate(x).frame - before).abs().max())
+
+
+def stages(folder: Path) -> list[dict[str, Any]]:
+    """Return what is known of a run and of those that it began with, the first one first.
+
+    Args:
+        folder: of the run; the next one is that of the weights it was given.
+    """
+    from midframe.launch.run_records import RunRecord
+
+    found: list[dict[str, Any]] = []
+    while len(found) < _STAGES:
+        one = RunRecord.read(folder)
+        found.insert(0, _stage(one))
+        config = one.config()
+        weights = config.get("weights") or config.get("model.weights")
+        before = Path(str(weights)) if weights else None
+        if before is not None and before.is_file():
+            before = before.parent
+        if before is None or not (before / "run.json").is_file():
+            return found
+        folder = before
+    return found
+
+
+def _stage(one: RunRecord) -> dict[str, Any]:
+    record, config = one.record, one.config()
+    batch = int(config.get("data.global_batch") or 0)
+    steps = int(record.get("steps") or 0)
+    hardware = record.get("hardware") or {}
+    return {
+        "command": " ".join(map(str, record.get("command") or [])),
+        "data": config.get("data.name"),
+        "data_fingerprint": record.get("data"),
+        "steps": steps,
+        "samples": steps * batch,
+        "crop": config.get("data.crop"),
+        "hours": round(sum(map(_hours, record.get("starts") or [])), 3),
+        "hardware": {key: hardware.get(key) for key in ("processor", "usable_cores", "gpus")},
+        "threads": config.get("trainer.threads"),
+        "revision": record.get("revision"),
+        "versions": record.get("versions"),
+        "seeds": record.get("seeds"),
+        "started": record.get("started"),
+        "ended": record.get("ended"),
+        "curve": {name: _by_steps(one.curves.get(name, {})) for name in ("val/psnr", "val/ssim")},
+        "average": (record.get("metrics") or {}).get("val/psnr_average"),
+    }
+
+
+def _by_steps(curve: Mapping[int, float]) -> dict[int, float]:
+    """Return a curve by the number of steps that were taken; metrics.csv counts from 0."""
+    return {step + 1: round(value, 4) for step, value in curve.items()}
+
+
+def _hours(start: Mapping[str, Any]) -> float:
+    """Return how long one start of a run lasted; 0 where its end is not known."""
+    try:
+        began, ended = (datetime.fromisoformat(start[key]) for key in ("time", "ended"))
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+    return (ended - began).total_seconds() / 3600
+
+
+def _measured(folders: list[Path], sha256: str) -> dict[str, Any]:
+    """Return by protocol the means that were measured with these weights."""
+    from midframe.report.finding import read
+
+    found: dict[str, Any] = {}
+    for entry in read(folders)[0] if folders else []:
+        if entry.facts.get("weights_sha256") == sha256:
+            found[entry.rules.id] = {"images": entry.total.images, **entry.total.mean}
+    if folders and not found:
+        raise UserError(
+            f"{', '.join(map(str, folders))}: nothing there was measured with the weights of this "
+            "run (their SHA-256 differs); evaluate it again"
+        )
+    return found

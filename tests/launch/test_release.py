@@ -1,0 +1,81 @@
+"""midframe release: what a run leaves becomes weights with a record that another can go by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import fakes
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import train
+
+from midframe.cli import main
+from midframe.files import sha256_of
+from midframe.models import shipped, zoo
+from midframe.models.weights import load_weights, weights_to_use
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run, and one that began with its weights."""
+    first, second = (tmp_path_factory.mktemp(name) for name in ("first", "second"))
+    ema = "callbacks=[default,ema]"
+    assert train(first, "model=upr_small", ema) == 0
+    (before,) = first.iterdir()
+    assert train(second, "model=upr_small", ema, f"weights={before}", "seed=7") == 0
+    (after,) = second.iterdir()
+    return before, after
+
+
+def test_another_can_load_it_and_repeat_the_training(
+    runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--to", str(tmp_path / "new"), "--credit", "A film, by someone"]
+    assert main(["release", str(runs[1]), *words]) == 0
+    path = tmp_path / "new" / "upr_small.safetensors"
+    record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert record["sha256"] == sha256_of(path)
+    assert record["licence"] == "MIT" and record["credits"] == ["A film, by someone"]
+    assert 0 <= record["halving_changes"] < 2e-3
+    first, last = record["stages"]
+    assert first["command"].startswith("python train.py") and "seed=7" in last["command"]
+    assert (last["steps"], last["samples"]) == (4, 8)
+    assert last["data"] == "synthetic" and len(last["data_fingerprint"]) == 16
+    assert last["seeds"]["run"] == 7 and last["hours"] > 0
+    assert set(last["curve"]["val/psnr"]) == {"2", "4"}
+    # what training left is what is passed on, averaged, in half precision
+    config = zoo.config_of("upr_small")
+    model = zoo.build({**config, "weights": "none"})
+    whole = load_weights(model, runs[1]).state_dict()
+    for key, value in load_file(path).items():
+        assert value.dtype == torch.float16 and torch.equal(value, whole[key].half())
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "new")
+    assert weights_to_use(None, config) == path
+
+
+def test_results_of_other_weights_are_not_put_into_the_record(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, scenes = tmp_path / "results", tmp_path / "scenes"
+    fakes.middlebury(scenes, 2, size=(24, 32), two_folders=False)
+    two = "benchmark.suites.middlebury_upr.protocol.expected.test=2"
+    words = ["benchmark=middlebury_upr", f"benchmark.root={scenes}", two, f"out={results}"]
+    assert main(["evaluate", f"weights={runs[1]}", *words]) == 0
+    words = ["--results", str(results), "--to", str(tmp_path)]
+    assert main(["release", str(runs[0]), *words]) == 2
+    assert "nothing there was measured with the weights of this run" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.safetensors"))
+    assert main(["release", str(runs[1]), *words, "--name", "mine"]) == 0
+    record = json.loads((tmp_path / "mine.json").read_text(encoding="utf-8"))
+    (measured,) = record["metrics"].values()
+    assert measured["images"] == 2 and measured["psnr"] > 5
+
+
+def test_what_is_no_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["release", str(tmp_path)]) == 2
+    assert "no best.ckpt or last.ckpt" in capsys.readouterr().err
+    (tmp_path / "best.ckpt").write_bytes(b"")
+    assert main(["release", str(tmp_path)]) == 2
+    assert "is no run directory: there is no config.yaml" in capsys.readouterr().err
