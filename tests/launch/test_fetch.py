@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+
 import fakes
 import numpy as np
 import pytest
+from tiny import train
 
 from midframe.cli import main
 from midframe.data import films
 from midframe.data.layouts import open as layout
+from midframe.data.photographs import OPEN_PHOTOGRAPHS
+from midframe.data.textures import find_photographs
 from midframe.launch import check, fetch_report
 
 
 @pytest.fixture
 def fetched(monkeypatch):
-    """Films are made instead of taken out of packages."""
-    monkeypatch.setattr(layout, "fetch", lambda _, folder, *rest: fakes.open_films(folder.parent))
+    """Films and photographs are made instead of taken out of packages."""
+
+    def make(files, folder, *rest):
+        if files is films.OPEN:
+            fakes.open_films(folder.parent)
+        else:
+            fakes.photographs(folder, [one.file for one in files])
+
+    monkeypatch.setattr(layout, "fetch", make)
 
 
 @pytest.mark.usefixtures("fetched")
@@ -29,11 +43,29 @@ def test_it_becomes_a_data_set_with_a_report(tmp_path, capsys):
         # 20 frames that pan by 4 pixels are 18 triplets, none still, none too fast
         assert f"| {stem} | 20 | 1 | 18 | 0 | 0 | 18 | 1 |" in page and stem in said
         assert film.licence in page and film.credit in page
+    for one in OPEN_PHOTOGRAPHS:
+        row = f"| {one.file[:-4]} | {one.licence} | {one.credit} | {one.package.name} "
+        assert row in page and row in said
     assert {p.name for p in (root / "report").iterdir()} == {
         *("README.md", "motion.png", "examples.png")
     }
     assert f"data.root={root}" in said
     assert check.main(["data=open", f"data.root={root}", "data.crop=32"]) == 0
+    (folder,) = re.findall(r"data=synthetic data\.layout\.photographs=(\S+)", said)
+    assert len(find_photographs(folder, split=0, share=0.5).files) == 8
+
+
+@pytest.mark.slow  # a training
+def test_a_runs_record_names_the_photographs_and_their_content(tmp_path):
+    folder = fakes.photographs(tmp_path / "photographs")
+    words = ["data=synthetic", "data.layout.size=64", "data.layout.val_scenes=2", "data.crop=32"]
+    words += [f"data.layout.photographs={folder}", "data.workers=0", "data.global_batch=1"]
+    assert train(tmp_path / "runs", *words, "trainer.max_steps=1") == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    told = json.loads((run / "run.json").read_text())["made_of"]
+    content = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
+    # two of twelve are for tests, and no part of the run
+    assert len(told) == 10 and told.items() < content.items()
 
 
 def test_a_folder_without_the_archives_is_told_and_leaves_no_data(tmp_path, capsys):

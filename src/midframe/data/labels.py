@@ -189,6 +189,11 @@ class _Mapped(LazyClips):
         self.clips, self.change = clips, change
         self.missing: int = getattr(clips, "missing", 0)
 
+    @property
+    def made_of(self) -> Mapping[str, str]:
+        """See `LazyClips.made_of`."""
+        return getattr(self.clips, "made_of", {})
+
     def clip(self, index: int) -> Clip:
         """Return the changed clip."""
         return self.change(self.clips[index])

@@ -281,6 +281,11 @@ class Data:
                 digest.update(_size_or_fault(clip).encode())
         return digest.hexdigest()[:16]
 
+    def made_of(self) -> dict[str, str]:
+        """Return files that clips of both splits are made of, see `LazyClips.made_of`."""
+        each = (getattr(clips, "made_of", {}) for clips in self._both)
+        return {name: sha256 for files in each for name, sha256 in files.items()}
+
     def describe(self) -> str:
         """Return one line about what is read."""
         train, val = self._both

@@ -2,8 +2,8 @@
 
 A scene is a function of (seed, split, index). Its background and layers are textures on similarity
 transforms that are closed functions of time, so a frame at any t and the flow between any two times
-are exact; nothing is read from a file. Textures and shapes come from small periodic tables that
-each process builds when it first needs them; the tables of the splits differ.
+are exact. Textures (see `midframe.data.textures`) and shapes come from small tables that each
+process builds when it first needs them; those of the splits differ.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from functools import lru_cache
 import numpy as np
 
 from midframe.data.records import Box
+from midframe.data.textures import STRIDES, TABLES, Photographs, Surface, draw_surface, similarity
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
-TABLES = 32  # textures, and shapes, per split
-TEXTURE = 512  # period of a texture in texels
 SHAPE = 128  # side of a shape's distance table; its unit circle has radius SHAPE / 2.5
 
 
@@ -41,6 +40,8 @@ class SceneSpec:
         softness: least and greatest width of a layer's edge, in pixels.
         sway: greatest amplitude of an oscillation about that path, as a part of that way; between
             a half and one and a half periods from t = 0 to 1, so that frames do not tell it.
+        photographs: where a part of the textures comes from. Nothing else of a scene depends on
+            them: all moves as it does without.
     """
 
     seed: int
@@ -55,6 +56,7 @@ class SceneSpec:
     acceleration: float = 0.0
     softness: tuple[float, float] = (1.0, 2.5)
     sway: float = 0.0
+    photographs: Photographs | None = None
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,7 @@ class Layer:
     turn: float
     zoom: float
     reach: float
-    texture: np.ndarray
-    texture_from_layer: np.ndarray
-    colour: np.ndarray
+    surface: Surface
     shape: np.ndarray | None = None
     shape_from_layer: np.ndarray | None = None
     slope: float = 1.0
@@ -86,7 +86,7 @@ class Layer:
         at = self.centre + self.velocity * s + 0.5 * self.acceleration * (s * s - 0.25)
         if self.sway is not None:
             at = at + self.sway * np.sin(self.pace[0] * s + self.pace[1])
-        return _similarity(float(np.exp(self.zoom * s)), self.turn * s, at)
+        return similarity(float(np.exp(self.zoom * s)), self.turn * s, at)
 
     def bounds(self, t: float, box: Box) -> Box:
         """Return the part of ``box`` that the layer may touch at time t (perhaps empty)."""
@@ -104,12 +104,12 @@ class Layer:
         """Return the texture (h, w, 3) uint8 as it lies in ``box`` at time t."""
         import cv2
 
-        mapped = self.texture_from_layer @ np.linalg.inv(self.place(t)) @ _corner(box)
+        look = self.surface
+        mapped = look.from_layer @ np.linalg.inv(self.place(t)) @ _corner(box)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        raw = cv2.warpAffine(
-            self.texture, mapped[:2], box[:1:-1], flags=flags, borderMode=cv2.BORDER_WRAP
-        )
-        return cv2.transform(raw, self.colour)
+        beyond = cv2.BORDER_REFLECT_101 if look.mirrored else cv2.BORDER_WRAP
+        raw = cv2.warpAffine(look.texture, mapped[:2], box[:1:-1], flags=flags, borderMode=beyond)
+        return cv2.transform(raw, look.colour)
 
     def alpha(self, t: float, box: Box) -> np.ndarray:
         """Return the layer's opacity (h, w) float32 in ``box`` at time t."""
@@ -229,16 +229,24 @@ def build(scene: SceneSpec) -> tuple[Layer, ...]:
     rng = np.random.default_rng((scene.seed, split, scene.index))
     size = np.array([scene.width, scene.height], float)
     middle = (size - 1) / 2
+    # which photographs are shown is drawn apart, so that all else is what it is without
+    chance = np.random.default_rng((scene.seed, split, 5, scene.index))
     count = int(rng.integers(scene.layers[0], scene.layers[1] + 1))
-    layers = [_layer(rng, scene, middle, float(np.hypot(*size)) / 2, shaped=False)]
+    layers = [_layer(rng, chance, scene, middle, float(np.hypot(*size)) / 2, shaped=False)]
     for _ in range(count):
         reach = float(size.min()) * float(np.exp(rng.uniform(np.log(0.12), np.log(0.45))))
-        layers.append(_layer(rng, scene, rng.uniform(0, 1, 2) * (size - 1), reach, shaped=True))
+        centre = rng.uniform(0, 1, 2) * (size - 1)
+        layers.append(_layer(rng, chance, scene, centre, reach, shaped=True))
     return tuple(layers)
 
 
 def _layer(
-    rng: np.random.Generator, scene: SceneSpec, centre: np.ndarray, reach: float, shaped: bool
+    rng: np.random.Generator,
+    chance: np.random.Generator,
+    scene: SceneSpec,
+    centre: np.ndarray,
+    reach: float,
+    shaped: bool,
 ) -> Layer:
     split = SPLITS[scene.split]
     low, high = scene.motion
@@ -246,14 +254,14 @@ def _layer(
     heading, bend = rng.uniform(0, 2 * np.pi, 2)
     unit = np.array([np.cos(heading), np.sin(heading)])
     bent = np.array([np.cos(bend), np.sin(bend)]) * way * scene.acceleration * rng.uniform()
-    stride = float(np.exp(rng.uniform(np.log(0.8), np.log(1.5))))  # texels per pixel
+    stride = float(np.exp(rng.uniform(*np.log(STRIDES))))
     shape = shape_from_layer = None
     slope = 1.0
     if shaped:
         shape = shape_table(scene.seed, split, int(rng.integers(TABLES)))
         aspect = float(np.exp(rng.uniform(-0.7, 0.0)))
         unit_px = SHAPE / 2.5 / reach
-        turned = _similarity(unit_px, rng.uniform(0, 2 * np.pi), np.zeros(2))
+        turned = similarity(unit_px, rng.uniform(0, 2 * np.pi), np.zeros(2))
         squeeze = np.diag([1.0, 1.0 / aspect, 1.0])
         to_middle = np.array([[1.0, 0, SHAPE / 2], [0, 1.0, SHAPE / 2], [0, 0, 1.0]])
         shape_from_layer = to_middle @ squeeze @ turned
@@ -265,11 +273,7 @@ def _layer(
         turn=float(rng.uniform(-1, 1)) * scene.rotation * way / reach,
         zoom=float(rng.uniform(-1, 1)) * scene.zoom * way / reach,
         reach=reach,
-        texture=texture_table(scene.seed, split, int(rng.integers(TABLES))),
-        texture_from_layer=_similarity(
-            stride, rng.uniform(0, 2 * np.pi), rng.uniform(0, TEXTURE, 2)
-        ),
-        colour=_colour(rng),
+        surface=draw_surface(rng, chance, scene.seed, split, stride, scene.photographs),
         shape=shape,
         shape_from_layer=shape_from_layer,
         slope=slope,
@@ -282,11 +286,6 @@ def _layer(
     return replace(layer, sway=sway, pace=(2 * np.pi * rng.uniform(0.5, 1.5), phase))
 
 
-def _similarity(scale: float, angle: float, offset: np.ndarray) -> np.ndarray:
-    c, s = scale * np.cos(angle), scale * np.sin(angle)
-    return np.array([[c, -s, offset[0]], [s, c, offset[1]], [0.0, 0.0, 1.0]])
-
-
 def _corner(box: Box) -> np.ndarray:
     return np.array([[1.0, 0, box.left], [0, 1.0, box.top], [0, 0, 1.0]])
 
@@ -294,53 +293,6 @@ def _corner(box: Box) -> np.ndarray:
 def _slices(part: Box, box: Box) -> tuple[slice, slice]:
     top, left = part.top - box.top, part.left - box.left
     return slice(top, top + part.height), slice(left, left + part.width)
-
-
-def _colour(rng: np.random.Generator) -> np.ndarray:
-    """Return a (3, 4) map of RGB: contrast, channel mixing around mid grey, and an offset."""
-    mix = np.eye(3)[rng.permutation(3)] + rng.normal(0, 0.25, (3, 3))
-    mix *= rng.uniform(0.5, 1.1) * rng.choice([-1.0, 1.0])
-    offset = 127.5 - mix @ np.full(3, 127.5) + rng.normal(0, 30, 3) + rng.normal(0, 15)
-    return np.concatenate([mix, offset[:, None]], 1)
-
-
-@lru_cache(maxsize=TABLES * len(SPLITS))
-def texture_table(seed: int, split: int, number: int) -> np.ndarray:
-    """Return a periodic texture (TEXTURE, TEXTURE, 3) uint8: a pattern, noise, some colour."""
-    rng = np.random.default_rng((seed, split, 1, number))
-    y, x = np.mgrid[:TEXTURE, :TEXTURE] * (2 * np.pi / TEXTURE)
-    kind = ("noise", "stripes", "checker", "blobs")[number % 4]
-    if kind == "noise":
-        pattern = _noise(rng, 32)
-    elif kind == "blobs":
-        pattern = np.tanh(5 * _noise(rng, int(rng.choice([16, 32]))))
-    else:
-        waves = rng.integers(14, 44, 2) * rng.choice([-1, 1], 2)
-        bend = rng.uniform(0, 4) * _noise(rng, 128)
-        first, second = waves[0] * x + bend, waves[1] * y + bend
-        if kind == "stripes":
-            pattern = np.tanh(2 * np.sin(first + np.rint(waves[1] / 2) * y))
-        else:
-            pattern = np.tanh(2 * np.sin(first)) * np.tanh(2 * np.sin(second))
-    slope = rng.uniform(0.0, 0.9)
-    waves_px = (4, 8, 16, 32, 64)
-    grain = sum(_noise(rng, w) * (w / 64.0) ** slope for w in waves_px)
-    light = pattern * rng.uniform(0.3, 1.0) + grain / grain.std() * rng.uniform(0.5, 1.0)
-    tint = [_noise(rng, int(w)) * rng.uniform(0.1, 0.5) for w in rng.choice([8, 32, 64], 3)]
-    rgb = np.stack([light + t for t in tint], -1)
-    return np.clip(127.5 + 52.0 * rgb / rgb.std(), 0, 255).astype(np.uint8)
-
-
-def _noise(rng: np.random.Generator, wavelength: int) -> np.ndarray:
-    """Return smooth periodic noise of unit variance; ``wavelength`` texels between its knots."""
-    import cv2
-
-    knots = rng.normal(size=(TEXTURE // wavelength,) * 2).astype(np.float32)
-    ring = np.pad(knots, 3, mode="wrap")
-    big = cv2.resize(ring, None, fx=wavelength, fy=wavelength, interpolation=cv2.INTER_CUBIC)
-    cut = slice(3 * wavelength, 3 * wavelength + TEXTURE)
-    out = big[cut, cut]
-    return (out - out.mean()) / out.std()
 
 
 @lru_cache(maxsize=TABLES * len(SPLITS))

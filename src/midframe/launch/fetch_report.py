@@ -55,7 +55,11 @@ def triplets(shots: Sequence[Shot], motion: float, fastest: float | None) -> lis
 
 
 def write(
-    folder: Path, films: Sequence[Film], shots: Mapping[str, Sequence[Shot]], options: Any
+    folder: Path,
+    films: Sequence[Film],
+    shots: Mapping[str, Sequence[Shot]],
+    options: Any,
+    photographs: Sequence[Film] = (),
 ) -> Path:
     """Write the report, `README.md` and its pictures, into a folder; returns the page.
 
@@ -64,6 +68,7 @@ def write(
         films: where the shots come from, with their licences.
         shots: of each film by its name, the file's without its ending.
         options: of the layout: motion, fastest, val_share.
+        photographs: that were taken out beside the films.
     """
     found = {n: triplets(s, options.motion, options.fastest) for n, s in shots.items()}
     every = [one for some in found.values() for one in some]
@@ -86,20 +91,25 @@ def write(
         f"move up to more than {options.fastest:g} pixels. Whole shots are held out.\n",
         "![Motion of the triplets](motion.png)\n",
         "![Examples: what is kept, still and too fast](examples.png)\n",
-        "| film | licence | credit | from |",
-        "|---|---|---|---|",
+        *_licences("film", films),
     ]
-    lines += [
-        f"| {Path(one.file).stem} | {one.licence} | {one.credit} "
-        f"| {one.package.name} {one.package.version} |"
-        for one in films
-    ]
+    if photographs:
+        lines += ["\n## Photographs, for data=synthetic\n", *_licences("photograph", photographs)]
     _save(folder / "motion.png", histogram([one.pixels for one in every if one.kind != "still"]))
     _save(folder / "examples.png", examples(every))
     page = folder / "README.md"
     write_text(page, "\n".join(lines) + "\n")
     print("\n".join(line for line in lines if line.startswith("|")))
     return page
+
+
+def _licences(title: str, files: Sequence[Film]) -> list[str]:
+    rows = [
+        f"| {Path(one.file).stem} | {one.licence} | {one.credit} "
+        f"| {one.package.name} {one.package.version} |"
+        for one in files
+    ]
+    return [f"| {title} | licence | credit | from |", "|---|---|---|---|", *rows]
 
 
 def _held(shots: Sequence[Shot], options: Any) -> int:

@@ -93,7 +93,7 @@ def _train(cfg: DictConfig, ranks: Alone) -> None:
             write_bytes(run.dir / "config.yaml", text.encode())
         if run.is_main and run.checkpoint is None:  # of a resumed one the record has it
             run.save(**digests(chosen_weights(cfg.weights, cfg.model), plain(cfg.model)))
-        run.save(data=data.fingerprint(), model=cfg.model.name)
+        run.save(data=data.fingerprint(), model=cfg.model.name, made_of=data.made_of())
         trainer = make_trainer(cfg, run.step, ranks)
         run.save(world=trainer.world_size)
         print_start(cfg, run, data, module, trainer)

@@ -1,14 +1,16 @@
-"""Layout of the synthetic scenes: a lazy sequence of clips that needs no file."""
+"""Layout of the synthetic scenes: a lazy sequence of clips; only photographs would be files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from midframe.data.flow_files import NoMotion
 from midframe.data.records import Clip, LazyClips, Source
 from midframe.data.synthetic import SPLITS, Rendered, RenderedFlow, SceneSpec
+from midframe.data.textures import find_photographs
 from midframe.errors import UserError
 
 Learns = Literal["frames", "flow"]
@@ -40,6 +42,12 @@ class Scenes(LazyClips):
         self.first = first
         self.context, self.factor, self.flow, self.learns = context, factor, flow, learns
 
+    @property
+    def made_of(self) -> Mapping[str, str]:
+        """The photographs that the scenes show: SHA-256 by name."""
+        photographs = self.first.photographs
+        return {} if photographs is None else dict(photographs.files)
+
     def clip(self, index: int) -> Clip:
         """Return the clip of a scene."""
         scene = SceneSpec(**{**self.first.__dict__, "index": index})
@@ -51,7 +59,10 @@ class Scenes(LazyClips):
         flow: dict[int, tuple[Source, Source]] = {}
         if self.flow:
             flow = {i: (_flow(scene, times[i], 0.0), _flow(scene, times[i], 1.0)) for i in targets}
-        name = f"{scene.split}/{scene.seed}/{index:06d}"
+        shown = scene.photographs
+        # labels, and the record of a run, tell by the name which frames these were
+        which = f"{scene.seed}" if shown is None else f"{scene.seed}-{shown.digest}"
+        name = f"{scene.split}/{which}/{index:06d}"
         return Clip(
             id=name,
             frames=tuple(Rendered(scene, t) for t in times),
@@ -86,12 +97,14 @@ def synthetic(
     zoom: float = 0.4,
     acceleration: float = 0.0,
     softness: Sequence[float] = (1.0, 2.5),
+    photographs: str | None = None,
+    photograph_share: float = 0.5,
     seed: int = 0,
 ) -> Sequence[Clip]:
     """Return moving textured layers with exact frames and flow; see `SceneSpec` for the options.
 
     Args:
-        root: not used; there is no file.
+        root: not used; there is no file but photographs.
         split: "train", "val" or "test".
         context: frames on each side of the gap.
         size: of the frames: one side of a square, or (height, width).
@@ -108,11 +121,19 @@ def synthetic(
         zoom: see `SceneSpec`.
         acceleration: see `SceneSpec`.
         softness: see `SceneSpec`.
+        photographs: a folder of PNG and JPEG pictures that are textures too; see
+            `midframe.data.textures.find_photographs` for which split shows which.
+        photograph_share: of the layers and backgrounds that show one.
         seed: another seed gives other scenes.
 
     Raises:
-        UserError: for an option out of range.
+        UserError: for an option out of range, and for photographs that are missing or damaged.
     """
+    if not 0 < photograph_share <= 1:
+        raise UserError(
+            f"data.layout.photograph_share={photograph_share}: give more than 0 and at most 1; "
+            "data.layout.photographs=null shows none"
+        )
     if learns not in ("frames", "flow"):
         raise UserError(f"data.layout.learns={learns}: give frames or flow")
     if learns == "flow" and not flow:
@@ -131,6 +152,9 @@ def synthetic(
         softness=softness,
         seed=seed,
     )
+    if photographs is not None:
+        shown = find_photographs(photographs, SPLITS[split], photograph_share)
+        first = replace(first, photographs=shown)
     count = scenes if split == "train" else val_scenes
     return Scenes(first, count, context, factor, flow, learns)
 
