@@ -57,8 +57,12 @@ COUNTS: dict[str, tuple[dict[str, int], dict[str, int] | None]] = {
 
 
 @cache
+def _protocols() -> dict[str, Protocol]:
+    return evaluate.suites(compose([f"benchmark=[{','.join(NAMES)}]"], "evaluate"))[0]
+
+
 def _protocol(name: str) -> Protocol:
-    return evaluate.suites(compose([f"benchmark={name}"], "evaluate"))[0][name]
+    return _protocols()[name]
 
 
 def _stem(name: str) -> tuple[str, str]:

@@ -61,7 +61,7 @@ def case(request, tmp_path_factory) -> Case:
     overrides = [f"data={name}", f"paths.data={place}", *SMALL]
     node = compose(overrides).data
     if OmegaConf.is_missing(node, "root"):
-        node = compose([*overrides, f"data.root={place / 'root'}"]).data
+        node.root = str(place / "root")
     return Case(name, node, get_method(node.layout._target_))
 
 

@@ -19,23 +19,37 @@ import torch
 from midframe.errors import UserError
 from midframe.export.engine import load_engine
 from midframe.export.verify import moving
+from midframe.models.base import Interpolator
 from midframe.models.tiles import Tiled
 from midframe.models.timeline import Timeline
 from midframe.types import Inputs
 
 FORMATS = ("onnx", pytest.param("pt2", marks=pytest.mark.slow))  # which takes longer to export
+# the operators take half a minute to record for any size; of one size they are below
+OF_ANY_SIZE = (
+    ("plain", "onnx"),
+    pytest.param("tiny", "onnx", marks=pytest.mark.slow),
+    pytest.param("tiny", "pt2", marks=pytest.mark.slow),
+)
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("size", [(72, 68), (33, 101), (5, 6)])
-def test_any_size_is_as_in_pytorch(exported, format, size):
-    path, model = exported("tiny", format)
-    engine = load_engine(path)
+def _assert_as_in_pytorch(path: Path, model: Interpolator, size: tuple[int, int]) -> None:
     x = moving(model, size)
     x = Inputs(x.frames.repeat(2, 1, 1, 1, 1), torch.tensor([[0.25, 0.5], [0.7, 1.0]]))
     torch.testing.assert_close(
-        engine.interpolate(x).frame, model.interpolate(x).frame, atol=1e-5, rtol=0
+        load_engine(path).interpolate(x).frame, model.interpolate(x).frame, atol=1e-5, rtol=0
     )
+
+
+@pytest.mark.parametrize(("name", "format"), OF_ANY_SIZE)
+def test_any_size_is_as_in_pytorch(exported, name, format):
+    path, model = exported(name, format)
+    for size in ((72, 68), (33, 101), (5, 6)):
+        _assert_as_in_pytorch(path, model, size)
+
+
+def test_the_operators_are_as_in_pytorch(exported):
+    _assert_as_in_pytorch(*exported("tiny", "onnx", (33, 21)), (33, 21))
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -53,7 +67,7 @@ def test_four_frames_of_one_size(exported, format):
 
 
 def test_an_engine_fills_videos_and_blocks(exported):
-    path, model = exported("tiny", "onnx")
+    path, model = exported("plain", "onnx")
     engine = load_engine(path)
     frames = list(moving(model, (48, 40)).frames[0])
     times = [Fraction(1, 4), Fraction(3, 4)]
@@ -64,31 +78,44 @@ def test_an_engine_fills_videos_and_blocks(exported):
 
 
 def test_frames_that_are_too_small_are_told(exported):
-    path, model = exported("tiny", "onnx")
+    path, model = exported("plain", "onnx")
     with pytest.raises(UserError, match="takes frames from 5 x 5 on"):
         load_engine(path).interpolate(moving(model, (4, 9)))
 
 
 def test_a_file_says_what_it_is(exported):
-    path, _ = exported("tiny", "onnx")
+    path, _ = exported("plain", "onnx")
     facts = load_engine(path).facts
-    assert (facts.model, facts.format, facts.size, facts.multiple) == ("tiny", "onnx", None, 4)
+    assert (facts.model, facts.format, facts.size, facts.multiple) == ("plain", "onnx", None, 4)
     assert (facts.opset, facts.precision, facts.weights_sha256) == (18, "fp32", None)
     assert 0 < facts.error < facts.tolerance and facts.mean_error <= facts.error
     assert facts.midframe and facts.torch == torch.__version__
 
 
-def test_onnx_has_opset_18_and_no_path_of_this_machine(exported):
+def test_onnx_has_opset_18_and_axes_with_names(exported):
     onnx = pytest.importorskip("onnx")
-    path, _ = exported("tiny", "onnx")
+    path, _ = exported("plain", "onnx")
     proto = onnx.load(path)
-    assert [(one.domain, one.version) for one in proto.opset_import] == [("", 18)]
+    for one in (proto, onnx.load(exported("tiny", "onnx", (33, 21))[0])):
+        assert [(opset.domain, opset.version) for opset in one.opset_import] == [("", 18)]
     assert [one.name for one in proto.graph.input] == ["first", "second", "t"]
     axes = [axis.dim_param for axis in proto.graph.input[0].type.tensor_type.shape.dim]
     assert axes == ["", "", "height", "width"]
-    for file in (path, exported("tiny", "pt2")[0]):
-        assert str(Path(__file__).parents[2]).encode() not in file.read_bytes()
-        assert b"graph.py" not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "size"),
+    [
+        ("tiny", "onnx", (33, 21)),
+        ("plain", "pt2", None),
+        pytest.param("tiny", "onnx", None, marks=pytest.mark.slow),
+        pytest.param("tiny", "pt2", None, marks=pytest.mark.slow),
+    ],
+)
+def test_no_path_of_this_machine_is_in_a_file(exported, name, format, size):
+    data = exported(name, format, size)[0].read_bytes()
+    assert str(Path(__file__).parents[2]).encode() not in data
+    assert b"graph.py" not in data
 
 
 def test_there_must_be_a_file_of_midframe(tmp_path):
@@ -114,7 +141,7 @@ def _with_facts(path: Path, target: Path, text: str | None) -> Path:
 
 
 def test_metadata_of_others_are_checked(exported, tmp_path):
-    path, _ = exported("tiny", "onnx")
+    path, _ = exported("plain", "onnx")
     good = json.loads(load_engine(path).facts.text())
     cases = {
         "says nothing about itself": None,
@@ -186,7 +213,7 @@ def _evaluated(graph: dict) -> dict:
 
 
 def test_a_pt2_file_is_opened_only_if_nothing_in_it_would_run(exported, tmp_path):
-    path, _ = exported("tiny", "pt2")
+    path, _ = exported("plain", "pt2")
     mark = tmp_path / "ran"
     evil = io.BytesIO()
     torch.save(_Marks(mark), evil)
@@ -262,7 +289,7 @@ def evil_module(tmp_path, monkeypatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
 def test_a_pt2_file_imports_nothing(tree, exported, evil_module, tmp_path):
-    path, _ = exported("tiny", "pt2")
+    path, _ = exported("plain", "pt2")
     evil = _changed(path, tmp_path / "evil.pt2", {"models/model.json": _nested(tree)})
     with pytest.raises(UserError, match="is not opened, since its in_spec is"):
         load_engine(evil)
@@ -271,7 +298,7 @@ def test_a_pt2_file_imports_nothing(tree, exported, evil_module, tmp_path):
 
 def test_what_is_loaded_of_a_pt2_file_is_what_was_looked_at(exported, evil_module, tmp_path):
     """Of an archive with two directories, Python reads the last, PyTorch the one it is told of."""
-    path, _ = exported("tiny", "pt2")
+    path, _ = exported("plain", "pt2")
     tree = TREES["enumeration"] + 5000 * " "
     evil = _changed(path, tmp_path / "evil.pt2", {"models/model.json": _nested(tree)}).read_bytes()
     good = _changed(path, tmp_path / "good.pt2", {}).read_bytes()
@@ -286,7 +313,7 @@ def test_what_is_loaded_of_a_pt2_file_is_what_was_looked_at(exported, evil_modul
         at += 46 + name + extra + comment
     both = tmp_path / "both.pt2"
     both.write_bytes(evil[:-end] + good[: starts[1]] + shifted + evil[-end:])
-    assert load_engine(both).facts.model == "tiny"
+    assert load_engine(both).facts.model == "plain"
     assert not evil_module.exists()
 
 
@@ -302,7 +329,7 @@ def test_a_pt2_file_runs_where_it_is_told_to(exported):
 
 
 def test_onnx_runtime_is_told_which_gpu(exported, monkeypatch):
-    path, _ = exported("tiny", "onnx")
+    path, _ = exported("plain", "onnx")
     runtime = pytest.importorskip("onnxruntime")
     session, asked = runtime.InferenceSession, []
 
@@ -324,6 +351,6 @@ def test_onnx_runtime_is_told_which_gpu(exported, monkeypatch):
 
 def test_a_copied_pt2_file_that_was_not_changed_is_opened(exported, tmp_path):
     """So that what is refused above is refused for its change."""
-    path, model = exported("tiny", "pt2")
+    path, _ = exported("plain", "pt2")
     shutil.copy(path, tmp_path / "copy.pt2")
-    assert load_engine(tmp_path / "copy.pt2").facts.model == "tiny"
+    assert load_engine(tmp_path / "copy.pt2").facts.model == "plain"

@@ -52,7 +52,9 @@ def shifted() -> tuple[Prediction, Batch]:
     """Everything moves by (4, 2) pixels from frame 0 to 1."""
     wide = torch.rand(3, 40, 44, generator=torch.Generator().manual_seed(1))
     cut = [wide[:, 4 - s : 36 - s, 6 - 2 * s : 38 - 2 * s] for s in (0, 2, 1)]
-    flow = torch.tensor([[4.0, 2.0], [-4.0, -2.0]]).view(1, 1, 2, 2, 1, 1).expand(1, 1, 2, 2, 32, 32)
+    flow = (
+        torch.tensor([[4.0, 2.0], [-4.0, -2.0]]).view(1, 1, 2, 2, 1, 1).expand(1, 1, 2, 2, 32, 32)
+    )
     inputs = Inputs(torch.stack(cut[:2])[None], torch.tensor([[0.5]]))
     batch = Batch(inputs, cut[2][None, None], flow.flip(2) / 2)
     return Prediction(cut[2][None, None], flow.clone(), "forward"), batch

@@ -33,7 +33,7 @@ CORE_FIELDS = {"flow": "flow", "mask": "mask", "residual": "residual"}
 TUPLES = ("flows_coarse", "features", "frames_coarse")
 LONG = {"stmfnet"}  # in the slow group; the fast one looks at its student, of the same class
 SIZE = 21, 37  # of what most tests look at: odd, and padded to no square
-CHANNELS = 32  # at most, of layers whose gradients are looked at
+CHANNELS = 16  # at most, of layers of the networks that most tests look at
 DRAWS = 8  # in which each ReLU is on at least once
 CLASS_SAYS = Interpolator.__annotations__.keys() - {"fixed_hints"}
 
@@ -87,9 +87,27 @@ def _with_group(name: str) -> object:
 
 
 @pytest.fixture(scope="module", params=map(_with_group, NAMES))
-def model(request) -> Interpolator:
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def whole(name) -> Interpolator:
+    """The model as its file says it."""
     torch.manual_seed(0)
-    return create_model(request.param)
+    return create_model(name)
+
+
+@pytest.fixture(scope="module")
+def model(whole, name) -> Interpolator:
+    """The same graph in fewer channels, of a model that says how: see `Interpolator.widths`."""
+    changes = []
+    for width in whole.widths():
+        fitting = CHANNELS - CHANNELS % width.multiple
+        changes.append(Change(width, 1.0, min(width.channels, max(width.least, fitting))))
+    config = {**config_of(name), "weights": None, "parts": {}}
+    torch.manual_seed(0)
+    return build(narrowed(config, changes)) if changes else whole
 
 
 def _predict(model: Interpolator, x: Inputs) -> Prediction:
@@ -128,25 +146,21 @@ def trainable(model):
 
 
 @pytest.fixture
-def traced(trainable, request):
+def traced(trainable, name):
     """For tests of the graph, which takes seconds to record; sizes of a network share theirs."""
-    if request.node.callspec.params["model"] not in ONE_OF_EACH_CLASS:
+    if name not in ONE_OF_EACH_CLASS:
         pytest.skip("another size of this class is traced")
     return trainable
 
 
-def test_all_that_a_run_must_know_is_said_by_the_class(model):
+def test_all_that_a_run_must_know_is_said_by_the_class(whole):
     """What a run is checked by; an instance with other options must not say something else."""
     assert {"provides", "times", "pad", "idle"} <= CLASS_SAYS
-    said = sorted(CLASS_SAYS & vars(model).keys())
+    said = sorted(CLASS_SAYS & vars(whole).keys())
     assert not said, f"__init__ sets {said}; say it in the class (a pad by options: def padding)"
 
 
-@pytest.mark.parametrize("size", [SIZE, (64, 9), (5, 7)])
-def test_interpolate_takes_any_size(model, seen, size):
-    x = seen.x if size == SIZE else _inputs(model, *size)
-    out = seen.out if size == SIZE else model.interpolate(x)
-    times = x.t.shape[1]
+def _check_fields(model: Interpolator, out: Prediction, times: int, size: tuple[int, int]) -> None:
     assert out.frame.shape == (1, times, 3, *size)
     assert out.frame.isfinite().all()
     assert out.frame.min() >= 0 and out.frame.max() <= 1
@@ -157,6 +171,23 @@ def test_interpolate_takes_any_size(model, seen, size):
         assert out.mask.min() >= 0 and out.mask.max() <= 1
     if "residual" in model.provides:
         assert out.residual.shape == (1, times, 3, *size)
+
+
+@pytest.mark.parametrize("size", [SIZE, (64, 9)])
+def test_interpolate_takes_any_size(model, seen, size):
+    x = seen.x if size == SIZE else _inputs(model, *size)
+    out = seen.out if size == SIZE else model.interpolate(x)
+    _check_fields(model, out, x.t.shape[1], size)
+
+
+def test_what_its_file_says_runs_and_loads_its_own_state(whole, name):
+    """In all its channels, which other tests leave out, and on the smallest frames."""
+    x = _inputs(whole, 5, 7)
+    out = _predict(whole, x)
+    _check_fields(whole, out, 1, (5, 7))
+    other = create_model(name, weights=whole.state_dict())
+    assert torch.equal(_predict(other, x).frame, out.frame)
+    assert not other.training
 
 
 def test_forward_provides_exactly_what_it_says(model, seen):
@@ -178,11 +209,17 @@ def test_hints_of_any_benchmark_are_hints_it_takes(model, benchmark):
     assert model.hints(37, 53) == model.hints(37, 53, "no_such_set")
 
 
-def test_interpolate_pads_for_the_benchmarks_hints(model, seen):
+def test_interpolate_pads_for_the_benchmarks_hints_and_leaves_the_mode(model, seen):
     chosen, expected = model.hints(*SIZE, "snufilm_hard"), seen.out
     if chosen != model.hints(*SIZE, "vimeo"):
         expected = model.interpolate(seen.x, pad=model.padding(**chosen), **chosen)
-    assert torch.equal(model.interpolate(seen.x, benchmark="snufilm_hard").frame, expected.frame)
+    model.train()
+    try:
+        frame = model.interpolate(seen.x, benchmark="snufilm_hard").frame
+        assert torch.equal(frame, expected.frame) and not frame.requires_grad
+        assert model.training
+    finally:
+        model.eval()
 
 
 @pytest.mark.parametrize("benchmark", [None, "snufilm_hard"])
@@ -197,17 +234,11 @@ def test_forward_names_the_multiple_to_who_brings_another_size(model, benchmark,
         model(_inputs(model, height, width), **hints)
 
 
-def test_times_are_an_axis_and_their_order_does_not_matter(model, seen):
-    if model.times == "half":
-        pytest.skip("knows only t = 0.5")
-    back = _predict(model, _flipped(seen.x)).frame
-    torch.testing.assert_close(back.flip(1), seen.out.frame, atol=1e-5, rtol=0)
-
-
-def test_batch_equals_stacked_singles(model, seen):
-    together = _predict(model, _batch(seen.x, seen.beside)).frame
-    singles = torch.cat((seen.out.frame, _predict(model, seen.beside).frame))
-    torch.testing.assert_close(together, singles, atol=1e-5, rtol=0)
+def test_samples_and_times_are_axes_and_their_order_does_not_matter(model, seen):
+    """The first sample and its own with the times reversed, and another one between."""
+    together = _predict(model, _batch(seen.x, seen.beside, _flipped(seen.x))).frame
+    torch.testing.assert_close(together[:1], seen.out.frame, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together[2:].flip(1), seen.out.frame, atol=1e-5, rtol=0)
 
 
 def test_bfloat16_autocast_stays_close(model, seen):
@@ -237,23 +268,6 @@ def test_bfloat16_weights_keep_frames_and_flow_in_float32(model, seen):
         with bfloat16_units():
             levels = fast.flows(*torch.rand(2, 1, 3, fast.multiple, fast.multiple))
         assert {level.dtype for level in levels} == {torch.float32}
-
-
-def test_interpolate_leaves_the_mode_and_makes_no_gradient(model, seen):
-    model.train()
-    try:
-        frame = _predict(model, seen.x).frame
-        assert not frame.requires_grad and torch.equal(frame, seen.out.frame)
-        assert model.training
-    finally:
-        model.eval()
-
-
-def test_state_dict_round_trip_gives_the_same_prediction(model, seen, request):
-    name = request.node.callspec.params["model"]
-    other = create_model(name, weights=model.state_dict())
-    assert torch.equal(_predict(other, seen.x).frame, seen.out.frame)
-    assert not other.training
 
 
 def test_inputs_are_not_changed(model):
@@ -304,19 +318,8 @@ def _problems_of_gradients(model: Interpolator) -> list[str]:
     return found + [f"{name} {told}" for name in names if name in lost]
 
 
-def _narrow(model: Interpolator, name: str) -> Interpolator:
-    """The same graph in fewer channels, of a model that says how: see `Interpolator.widths`."""
-    changes = []
-    for width in model.widths():
-        fitting = CHANNELS - CHANNELS % width.multiple
-        changes.append(Change(width, 1.0, min(width.channels, max(width.least, fitting))))
-    config = {**config_of(name), "weights": None, "parts": {}}
-    return build(narrowed(config, changes)) if changes else model
-
-
-def test_every_parameter_gets_a_finite_gradient(trainable, request):
-    narrow = _narrow(trainable, request.node.callspec.params["model"])
-    assert _problems_of_gradients(narrow) == []
+def test_every_parameter_gets_a_finite_gradient(trainable):
+    assert _problems_of_gradients(trainable) == []
 
 
 class _ZeroHead(Interpolator):

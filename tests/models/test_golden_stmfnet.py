@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 from types import SimpleNamespace
@@ -30,19 +31,26 @@ def case(golden):
     recipe = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recipe)
 
+    built: dict[str, torch.nn.Module] = {}
+
+    def build(name: str, salt: int, gains: list[tuple[str, float]]) -> torch.nn.Module:
+        model = create_model(name)
+        state = {
+            key: recipe.filled(key, value, salt, next(g for p, g in gains if key.startswith(p)))
+            for key, value in model.state_dict().items()
+        }
+        model.load_state_dict(state)
+        return model
+
     def read(name: str, suffix: str = "") -> SimpleNamespace:
         with np.load(golden(f"stmfnet/{FILES[name]}{suffix}.npz")) as arrays:
             data = {key: arrays[key] for key in arrays.files}
         facts = json.loads(str(data["meta"]))
         gains = facts["weights"]["gains_first_matching_prefix"]
-        model = create_model(name)
-        state = {
-            key: recipe.filled(
-                key, value, facts["weights"]["salt"], next(g for p, g in gains if key.startswith(p))
-            )
-            for key, value in model.state_dict().items()
-        }
-        model.load_state_dict(state)
+        told = json.dumps((name, facts["weights"]), sort_keys=True)
+        if told not in built:
+            built[told] = build(name, facts["weights"]["salt"], gains)
+        model = copy.deepcopy(built[told])
         frames = torch.stack([_frames(data[f"I{i}"]) for i in range(4)], 1)
         x = Inputs(frames, torch.full((len(frames), 1), 0.5))
         return SimpleNamespace(data=data, facts=facts, model=model, x=x)

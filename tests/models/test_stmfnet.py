@@ -7,7 +7,9 @@ import torch
 
 from midframe import Inputs, create_model
 from midframe.errors import UserError
+from midframe.models.base import Interpolator
 from midframe.models.stmfnet_texture import Conv3d
+from midframe.models.zoo import build_empty, config_of
 
 SMALL = {"features": [32, 16, 16, 16], "kernels": 6, "grid": [4, 5, 6], "texture": [4, 5, 6, 7]}
 SMALL |= {"fuse": 3}
@@ -17,6 +19,12 @@ SMALL |= {"fuse": 3}
 def small():
     torch.manual_seed(0)
     return create_model("stmfnet", **SMALL)
+
+
+def _shapes(name: str = "stmfnet", **options: object) -> Interpolator:
+    """Return a network of shapes alone."""
+    config = config_of(name)
+    return build_empty({**config, "net": {**config["net"], **options}})
 
 
 def _inputs(height: int = 128, width: int = 128) -> Inputs:
@@ -37,7 +45,7 @@ def test_every_option_sets_the_channels_of_the_weights_it_names(small):
             value[int(place)] += 3 * width.multiple
         else:
             value += 3 * width.multiple
-        after = create_model("stmfnet", **{**SMALL, name: value}).state_dict()
+        after = _shapes(**{**SMALL, name: value}).state_dict()
         assert width.parameters and set(width.parameters) <= learning
         for key in width.parameters:
             enlarging = "upconv.0" in key or ("deconv" in key and "downsample" in key)
@@ -46,8 +54,8 @@ def test_every_option_sets_the_channels_of_the_weights_it_names(small):
 
 
 def test_the_widths_of_mini_are_those_that_compression_may_choose():
-    mini = {width.option: width.channels for width in create_model("stmfnet_mini").widths()}
-    for width in create_model("stmfnet").widths():
+    mini = {width.option: width.channels for width in _shapes("stmfnet_mini").widths()}
+    for width in _shapes().widths():
         narrow = mini[width.option]
         assert width.least <= narrow < width.channels and narrow % width.multiple == 0
 
@@ -77,7 +85,7 @@ def test_flow_is_trained_on_demand_only(small):
 
 
 def test_without_flow_nothing_of_its_branch_is_there():
-    names = create_model("stmfnet", **SMALL, flow=False).state_dict()
+    names = _shapes(**SMALL, flow=False).state_dict()
     assert not any(name.startswith(("flow_estimator", "metric")) for name in names)
 
 

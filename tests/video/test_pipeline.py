@@ -70,14 +70,24 @@ def test_a_frame_that_is_hit_is_handed_on_as_it_is():
     assert all(store.shown[k][1] is given[2 * k // 5] for k in range(0, 75, 5))
 
 
-@pytest.mark.parametrize("model", [Average, Middle, Four])
-@pytest.mark.parametrize("factor", ["2", "4", "5/2"])
-@pytest.mark.parametrize("ends", ["interpolate", "repeat"])
-@pytest.mark.parametrize("cuts", [(), (9, 10, 17)])
-def test_parts_made_apart_are_those_of_the_whole(model, factor, ends, cuts):
+@pytest.mark.parametrize(
+    ("model", "factor", "ends", "cut"),
+    [  # every two of them together
+        (Average, "2", "interpolate", False),
+        (Average, "4", "repeat", True),
+        (Average, "5/2", "repeat", True),
+        (Middle, "2", "repeat", True),
+        (Middle, "4", "repeat", False),
+        (Middle, "5/2", "interpolate", True),
+        (Four, "2", "repeat", True),
+        (Four, "4", "interpolate", True),
+        (Four, "5/2", "repeat", False),
+    ],
+)
+def test_parts_made_apart_are_those_of_the_whole(model, factor, ends, cut):
     rng = np.random.default_rng(0)
     levels = rng.integers(0, 60_000, 30).tolist()
-    options = {"model": model(), "ends": ends, "gate": Cuts(cuts)}
+    options = {"model": model(), "ends": ends, "gate": Cuts((9, 10, 17) if cut else ())}
     whole = _convert(Levels(levels), _factor(factor), **options)
     clip = Levels(levels)
     apart = _convert(clip, _factor(factor), frames=12, **options)

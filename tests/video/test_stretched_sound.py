@@ -155,9 +155,12 @@ FILMS = [
 ]
 
 
-@pytest.mark.parametrize("stretch", [2, 3, 8, 16])
-@pytest.mark.parametrize(("name", "codec", "rate", "channels", "start"), FILMS)
-def test_a_film_in_slow_motion(tmp_path, name, codec, rate, channels, start, stretch):
+@pytest.mark.parametrize(
+    ("number", "stretch"),
+    [(0, 2), (0, 16), (1, 3), (1, 8), (2, 2), (2, 16), (3, 3), (3, 8), (4, 2), (4, 16)],
+)
+def test_a_film_in_slow_motion(tmp_path, number, stretch):
+    name, codec, rate, channels, start = FILMS[number]
     times = [0.13, 1.13]
     wave = np.linspace(1, 0.3, channels, dtype=np.float32)[:, None] * beeps(rate, 2 - start, times)
     source = film(tmp_path / name, wave, rate, codec, start)
