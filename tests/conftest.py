@@ -19,6 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)  # programs that tests stop inherit it
 
 import torch
+from composing import composed_once
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 
@@ -83,11 +84,11 @@ def _quickly_started() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _composed_once() -> Iterator[None]:
-    """Spare every command the first of its two compositions.
+    """Let Hydra compose the same choices once, see `composing`, and once for every command.
 
-    By it Hydra learns whether ``hydra.mode`` is set, which no config and no test does; the answer
-    is then None, and what it costs is more than most commands here do.
+    By the first of a command's two compositions Hydra learns whether ``hydra.mode`` is set, which
+    no config and no test does; the answer is then None.
     """
-    with pytest.MonkeyPatch.context() as patch:
+    with composed_once(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(Hydra, "get_mode", lambda *_, **__: None)
         yield

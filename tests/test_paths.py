@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from midframe import create_model, list_models
+from midframe import cli, create_model, list_models
 from midframe.errors import UserError
 from midframe.paths import config_files, projects
 
@@ -53,18 +53,10 @@ def test_its_class_is_found_where_only_a_config_names_it(project: Path):
     subprocess.run([sys.executable, "-c", command], check=True, cwd=project.parent)
 
 
-def test_the_command_line_knows_it(project: Path):
-    command = "-m midframe.cli train --cfg job model=brighter loss=charbonnier data=synthetic"
-    found = subprocess.run(
-        [sys.executable, *command.split()],
-        capture_output=True,
-        text=True,
-        env=dict(os.environ),
-        cwd=project,
-        check=False,
-    )
-    assert found.returncode == 0, found.stderr
-    assert "_target_: brighter_of_a_test.Brighter" in found.stdout
+def test_the_command_line_knows_it(project: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["train", "--cfg", "job", "model=brighter", "loss=charbonnier", "data=synthetic"]
+    assert cli.main(words) == 0
+    assert "_target_: brighter_of_a_test.Brighter" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["average", "brighter"])

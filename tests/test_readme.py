@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import fakes
@@ -37,20 +38,28 @@ def commands(start: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines]
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with what the commands name."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the commands name."""
+    folder = tmp_path_factory.mktemp("named")
     rng = np.random.default_rng(0)
     for name in ("a.png", "b.png"):
-        write_image(tmp_path / name, rng.integers(0, 256, (32, 48, 3), dtype=np.uint8))
+        write_image(folder / name, rng.integers(0, 256, (32, 48, 3), dtype=np.uint8))
     levels = rng.integers(64, 940, 2 * 640 * 360 * 3 // 2, dtype=np.uint16)
-    (tmp_path / RAW).write_bytes(levels.tobytes())
-    model, run = create_model("ifrnet_s"), tmp_path / "RUN"
+    (folder / RAW).write_bytes(levels.tobytes())
+    model, run = create_model("ifrnet_s"), folder / "RUN"
     run.mkdir()
-    for path in (tmp_path / "FILE", run / "best.ckpt"):
+    for path in (folder / "FILE", run / "best.ckpt"):
         torch.save(model.state_dict(), path)
     (run / "config.yaml").write_text(yaml.safe_dump({"model": zoo.config_of("ifrnet_s")}))
+    return folder
+
+
+@pytest.fixture
+def folder(named: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with what the commands name."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(named, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

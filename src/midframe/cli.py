@@ -247,8 +247,7 @@ COMMANDS = {
     "release": Command(
         _release,
         "RUN",
-        "weights to pass on, with a record of how they were trained: midframe release\n"
-        "RUN [--to FOLDER]",
+        "weights to pass on, with a record: midframe release RUN [--to FOLDER]",
     ),
     "models": Command(
         _models,

@@ -50,6 +50,7 @@ def test_a_model_by_name_becomes_a_file(tmp_path, monkeypatch, capsys):
         (["average", "--hint", "pyr_level"], "give NAME=VALUE"),
         (["average", "--hint", "pyr_level=3"], "has no hint"),
         (["dis"], "dis is no network"),
+        (["dis_refined", "--weights", "none"], "dis_refined has flow of OpenCV's in it"),
         (["ifrnet_s", "--weights", "none", "--format", "ncnn"], "give --size HEIGHTxWIDTH"),
     ],
 )

@@ -24,10 +24,10 @@ def pair(tmp_path):
 
 
 def test_it_makes_what_the_model_makes(pair, exported, tmp_path, capsys):
-    path, model = exported("tiny", "onnx")
+    path, model = exported("plain", "onnx")
     out = tmp_path / "between"
     assert main(["interpolate", *pair, "--out", str(out), "--engine", str(path)]) == 0
-    assert f"model tiny (onnx), as exported in {path}" in capsys.readouterr().out
+    assert f"model plain (onnx), as exported in {path}" in capsys.readouterr().out
     first, second = (ImageFile(file).read() for file in pair)
     expected = midframe.interpolate(model, first, second).astype(int)
     made = ImageFile(str(out / "frames" / "0001.png")).read().astype(int)
@@ -35,7 +35,7 @@ def test_it_makes_what_the_model_makes(pair, exported, tmp_path, capsys):
 
 
 def test_it_converts_videos(pair, exported, tmp_path, capsys):
-    path, _ = exported("tiny", "onnx")
+    path, _ = exported("plain", "onnx")
     frames, out = tmp_path / "%01d.png", tmp_path / "out_%02d.png"
     words = ["interpolate", str(frames), str(out), "--engine", str(path)]
     assert main(words) == 0

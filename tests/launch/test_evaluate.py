@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import sys
 
 import cv2
@@ -14,6 +13,7 @@ import torch
 
 from midframe.launch import evaluate
 from midframe.models.zoo import create_model
+from midframe.paths import config_files
 
 TINY = (
     "benchmark.suites.middlebury.protocol.expected.test=2",
@@ -174,19 +174,16 @@ def test_missing_scenes_are_reported_and_marked(root, tmp_path, capsys):
 
 
 def test_several_benchmarks_share_one_root_override(root, tmp_path, monkeypatch):
-    from midframe.launch import entry
-    from midframe.paths import config_dir
-
-    conf = tmp_path / "conf"
-    shutil.copytree(config_dir(), conf)
-    text = (conf / "benchmark" / "middlebury.yaml").read_text()
+    text = config_files("benchmark")["middlebury"].read_text()
     second = text.replace("suites.middlebury", "suites.second").replace(
         "name: middlebury", "name: second"
     )
-    (conf / "benchmark" / "second.yaml").write_text(second)
-    monkeypatch.setattr(entry, "config_dir", lambda: conf)
+    (tmp_path / "conf" / "benchmark").mkdir(parents=True)
+    (tmp_path / "conf" / "benchmark" / "second.yaml").write_text(second)
+    monkeypatch.setenv("MIDFRAME_PROJECT", str(tmp_path))
     overrides = ["benchmark=[middlebury,second]", "model=average", f"out={tmp_path / 'o'}"]
-    assert _run(root, *overrides) == 0
+    small = "benchmark.suites.second.protocol.pad.least=[48,64]"
+    assert _run(root, *overrides, small) == 0
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["middlebury", "second"]
     record = json.loads((tmp_path / "o" / "second" / "summary.json").read_text())
     assert record["benchmark"] == "second@1" and record["images"] == 2

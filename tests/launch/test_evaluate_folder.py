@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from midframe.benchmark.folder import check
+from midframe.errors import UserError
 from midframe.launch import evaluate
 from midframe.models.average import Average
 
@@ -47,16 +49,31 @@ def _record(folder):
         ("summary.md", "# Mine\n"),
     ],
 )
-def test_files_of_others_are_refused_and_stay(work, capsys, name, content):
-    for folder, words in (("out", ()), ("two/beside/average", ("beside=[average]",))):
-        mine = work / folder / name
-        mine.parent.mkdir(parents=True)
-        mine.write_text(content)
-        assert _run("model=dis", f"out={Path(folder).parts[0]}", *words) == 2
-        shown = capsys.readouterr()
-        assert f"holds other files ({name})" in shown.err and "give an empty folder" in shown.err
-        assert mine.read_text() == content
-        assert [p for p in (work / Path(folder).parts[0]).rglob("*") if p.is_file()] == [mine]
+def test_files_of_others_are_told_from_results(tmp_path, name, content):
+    check(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=rf"holds other files \({name}\).*give an empty folder"):
+        check(tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == [content]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "words"),
+    [
+        ("out", "journal.jsonl", ["beside=[]"]),
+        ("out", "images.csv", ["beside=[]"]),
+        ("out/beside/average", "summary.json", ["beside=[average]"]),
+    ],
+)
+def test_files_of_others_are_refused_and_stay(work, capsys, folder, name, words):
+    mine = work / folder / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"mine": 1}')
+    assert _run("model=dis", "out=out", *words) == 2
+    shown = capsys.readouterr()
+    assert f"holds other files ({name})" in shown.err and "give an empty folder" in shown.err
+    assert mine.read_text() == '{"mine": 1}'
+    assert [path for path in Path("out").absolute().rglob("*") if path.is_file()] == [mine]
 
 
 def test_what_only_resembles_a_journal_stays(work):

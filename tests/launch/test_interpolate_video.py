@@ -260,9 +260,30 @@ sys.exit(cli.main(["interpolate", *sys.argv[1:]]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize(
-    "kind", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
-)
+def test_ctrl_c_leaves_what_was_there(tmp_path, monkeypatch, capsys):
+    class Stopped(Average):
+        calls = 0
+
+        def forward(self, x, **hints):
+            Stopped.calls += 1
+            if Stopped.calls == 3:
+                signal.raise_signal(signal.SIGINT)
+            return super().forward(x)
+
+    given = Stopped(), torch.device("cpu")
+    monkeypatch.setattr(interpolate, "_load", lambda args, frames=2: given)
+    path, out = tmp_path / "in_8x8.yuv", tmp_path / "out.yuv"
+    _video(path, YuvFormat(8, 8))
+    out.write_bytes(b"as it was")
+    assert cli.main(["interpolate", str(path), str(out), "--overwrite"]) == 130
+    assert f"interrupted; {out} was not written" in capsys.readouterr().err
+    assert out.read_bytes() == b"as it was" and Stopped.calls == 3
+    assert {p.name for p in tmp_path.iterdir()} == {"in_8x8.yuv", "out.yuv"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_half_written_has_the_final_name(tmp_path, kind):
     form, path, out = YuvFormat(8, 8), tmp_path / "in_8x8.yuv", tmp_path / "out.yuv"
     _video(path, form)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from midframe.choices import read_choice
+from midframe.data.records import LAYOUT_ARGUMENTS, check_clips
 from midframe.engine.compose import compose
 from midframe.errors import UserError
 from midframe.launch import check, evaluate, models
 from midframe.launch.tasks import train_main
+from midframe.nodes import check_options, find_target
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """
@@ -112,26 +116,38 @@ def test_without_a_mistake_nothing_is_said(
     ],
 )
 def test_a_data_file_begins_with_the_base_and_names_itself(
-    project: Write, capsys: pytest.CaptureFixture[str], old: str, new: str, said: str
+    project: Write, tmp_path: Path, old: str, new: str, said: str
 ) -> None:
     assert old in DATA
     project("data", DATA.replace(old, new, 1))
+    with pytest.raises(UserError, match=re.escape(f"conf/data/mine.yaml {said}")):
+        read_choice("data", tmp_path / "conf" / "data" / "mine.yaml")
+
+
+def test_a_data_file_of_another_form_stops_who_chooses_it(
+    project: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project("data", DATA.replace("[_base, _self_]", "[_self_, _base]"))
+    said = "conf/data/mine.yaml must begin with `defaults: [_base, _self_]`"
     assert check.main(["data=mine", "model=ifrnet_s"]) == 2
     line = line_of(capsys)
-    assert line.startswith("error: ") and f"conf/data/mine.yaml {said}" in line
-    with pytest.raises(UserError, match="conf/data/mine.yaml must"):
+    assert line.startswith("error: ") and said in line
+    with pytest.raises(UserError, match=re.escape(said)):
         compose(["data=mine"])
     compose(["data=synthetic"])  # others do not suffer
 
 
-@pytest.mark.parametrize(("new", "said"), [("", ""), ("name: other\n", ", not `name: other`")])
 def test_a_model_file_names_itself(
-    project: Write, capsys: pytest.CaptureFixture[str], new: str, said: str
+    project: Write, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    project("model", MODEL.replace("name: mine\n", new, 1))
+    said = "mine.yaml must say `name: mine`, as the file is called"
+    project("model", MODEL.replace("name: mine\n", ""))
     for command in (check.main, evaluate.main):
         assert command(["model=mine"]) == 2
-        assert f"mine.yaml must say `name: mine`, as the file is called{said}" in line_of(capsys)
+        assert said in line_of(capsys)
+    project("model", MODEL.replace("name: mine", "name: other"))
+    with pytest.raises(UserError, match=f"{said}, not `name: other`"):
+        read_choice("model", tmp_path / "conf" / "model" / "mine.yaml")
 
 
 def test_a_model_file_has_no_other_keys(project: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,6 +183,9 @@ def test_a_benchmark_file_names_itself(
         compose(["benchmark=mine"], "evaluate")
 
 
+FORM = "must have the form (root, split, context, *, options of its own)"
+
+
 @pytest.mark.parametrize(
     ("function", "shape"),
     [
@@ -175,14 +194,22 @@ def test_a_benchmark_file_names_itself(
         ("by_name_alone", "*, root, split, context"),
     ],
 )
-def test_a_layout_of_another_signature_is_found_before_it_is_called(
-    project: Write, capsys: pytest.CaptureFixture[str], function: str, shape: str
+def test_layouts_of_other_signatures_are_told_from_what_may_be_called(
+    project: Write, function: str, shape: str
 ) -> None:
-    form = f"{function}({shape}) must have the form (root, split, context, *, options of its own)"
-    project("data", DATA.replace("scenes}", f"{function}}}"))
+    found, given = find_target(f"layouts_of_mistakes.{function}", "x"), LAYOUT_ARGUMENTS
+    with pytest.raises(UserError, match=re.escape(f"x: {function}({shape}) {FORM}")):
+        check_options(found, ["step"], "x", given=given)
+
+
+def test_a_layout_of_another_signature_is_found_before_it_is_called(
+    project: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    form = f"in_another_order(split, root, context) {FORM}"
+    project("data", DATA.replace("scenes}", "in_another_order}"))
     assert check.main(["data=mine", "model=ifrnet_s"]) == 2
     assert line_of(capsys) == f"error: data.layout: {form}"
-    project("benchmark", BENCHMARK.replace("scenes}", f"{function}}}"))
+    project("benchmark", BENCHMARK.replace("scenes}", "in_another_order}"))
     assert evaluate.main(["benchmark=mine", "model=average"]) == 2
     assert line_of(capsys).endswith(form)
 
@@ -195,13 +222,22 @@ def test_a_layout_of_another_signature_is_found_before_it_is_called(
         ("names", "its layout returned a str among its clips"),
     ],
 )
-def test_a_layout_that_returns_no_clips_is_told_so(
-    project: Write, capsys: pytest.CaptureFixture[str], function: str, said: str
+def test_what_a_layout_returns_and_is_no_clips_is_told_so(
+    project: Write, function: str, said: str
 ) -> None:
-    project("data", DATA.replace("scenes}", f"{function}}}"))
+    layout = find_target(f"layouts_of_mistakes.{function}", "x")
+    with pytest.raises(UserError, match=re.escape(f"data mine: {said}")):
+        check_clips(layout(None, "train", 1), 1, "mine")
+
+
+def test_a_layout_that_returns_no_clips_stops_training_and_benchmark(
+    project: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "its layout returned a generator and not a list of clips"
+    project("data", DATA.replace("scenes}", "one_by_one}"))
     assert train_main(["data=mine", "model=ifrnet_s", "paths.runs=runs"]) == 2
     assert f"error: data mine: {said}" in line_of(capsys)
-    project("benchmark", BENCHMARK.replace("scenes}", f"{function}}}"))
+    project("benchmark", BENCHMARK.replace("scenes}", "one_by_one}"))
     assert evaluate.main(["benchmark=mine", "model=average", "device=cpu"]) == 2
     assert f"error: data mine: {said}" in line_of(capsys)
 

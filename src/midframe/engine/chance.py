@@ -18,6 +18,18 @@ def draw_by(*numbers: int) -> None:
         numbers: not negative; other numbers give independent streams.
     """
     first, second, third = np.random.SeedSequence(numbers).generate_state(3, np.uint32)
-    torch.manual_seed(int(first) << 32 | int(second))
+    _seed_torch(int(first) << 32 | int(second))
     np.random.seed(third)  # noqa: NPY002 - the global one is meant
     random.seed(int(third))
+
+
+def _seed_torch(seed: int) -> None:
+    """Do what `torch.manual_seed` does, for the kind of device that there is alone.
+
+    PyTorch notes the seed for every kind that it knows, and with it the formatted stack of the
+    caller where that kind is not in use: a millisecond at every step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.accelerator.is_available():
+        kind = torch.get_device_module()
+        getattr(kind, "manual_seed_all", kind.manual_seed)(seed)  # Apple's has a single device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,11 @@ class NanGuard(Callback):
         self._batch = batch
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: Any, loss: Tensor) -> None:
-        bad = (~torch.isfinite(loss.detach())).float()
-        mine = bool(bad)
+        mine = bad = not math.isfinite(loss.item())
         if trainer.world_size > 1:  # all ranks must stop, or the others wait for this one for ever
-            bad = trainer.strategy.reduce(bad, reduce_op="sum")
-        if not bool(bad) or self._batch is None:
+            count = torch.tensor(float(mine), device=loss.device)
+            bad = bool(trainer.strategy.reduce(count, reduce_op="sum"))
+        if not bad or self._batch is None:
             return
         batch = pl_module.enrich(self._batch.float())
         # on all ranks: layers that normalise all samples together wait for one another

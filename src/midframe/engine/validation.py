@@ -10,7 +10,7 @@ from torch import Tensor
 
 from midframe.metrics import PerImage, epe, fl_all, interpolation_error, psnr, ssim
 from midframe.models.average import blend
-from midframe.types import Batch, Prediction
+from midframe.types import Batch, Prediction, known_flow
 
 METRICS = {
     "psnr": psnr,
@@ -90,6 +90,25 @@ def flow_values(pred: Prediction, batch: Batch) -> tuple[dict[str, Tensor], Tens
         "epe" and "epe_still" in pixels and "fl_all" as a share, (B * T,) each, and which of them
         count; None where there is no flow or no label.
     """
+    found = _fields(pred, batch)
+    if found is None:
+        return None
+    flow, label, counts = found
+    still = epe(torch.zeros_like(flow), label)
+    return {"epe": epe(flow, label), "fl_all": fl_all(flow, label), "epe_still": still}, counts
+
+
+def mean_epe(pred: Prediction, batch: Batch) -> Tensor | None:
+    """Return the mean end-point error of a batch in pixels, without waiting for the device."""
+    found = _fields(pred, batch)
+    if found is None:
+        return None
+    flow, label, counts = found
+    return torch.where(counts, epe(flow, label), 0.0).sum() / counts.sum()
+
+
+def _fields(pred: Prediction, batch: Batch) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return predicted flow and labels (B * T, 2, h, w), and which of them count."""
     if pred.flow is None or batch.flow is None:
         return None
     t = batch.inputs.t.flatten()
@@ -103,18 +122,7 @@ def flow_values(pred: Prediction, batch: Batch) -> tuple[dict[str, Tensor], Tens
         flow, label = (torch.cat(x.unbind(1), -2) for x in (flow, label))
     if batch.flow_valid is not None:
         counts = counts & (batch.flow_valid > 0).repeat_interleave(batch.inputs.t.shape[1])
-    still = epe(torch.zeros_like(flow), label)  # NaN where no pixel is known
-    values = {"epe": epe(flow, label), "fl_all": fl_all(flow, label), "epe_still": still}
-    return values, counts & ~still.isnan()
-
-
-def mean_epe(pred: Prediction, batch: Batch) -> Tensor | None:
-    """Return the mean end-point error of a batch in pixels, without waiting for the device."""
-    found = flow_values(pred, batch)
-    if found is None:
-        return None
-    values, counts = found
-    return torch.where(counts, values["epe"], 0.0).sum() / counts.sum()
+    return flow, label, counts & known_flow(label).flatten(1).any(1)
 
 
 def _flow_rows(pred: Prediction, batch: Batch, keys: list[str]) -> dict[str, Row]:

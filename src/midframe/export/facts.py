@@ -28,6 +28,7 @@ class Facts:
         net: the options of the network that differ from its file's, or are in it.
         hints: options of every call, which are frozen into the graph.
         weights_sha256: of the weights file; None of untrained weights.
+        averaged: whether these weights are the moving average (EMA) that a training kept.
         size: (width, height) that it takes, None for any.
         least: width and height that frames have at least, where it takes any.
         multiple: to which the graph pads frames by itself.
@@ -58,6 +59,7 @@ class Facts:
     net: Mapping[str, Any] = field(default_factory=dict)
     hints: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: str | None = None
+    averaged: bool = False
     precision: str = "fp32"
     opset: int | None = None
     tolerance: float = 0.0
@@ -118,6 +120,7 @@ def _checked(found: dict[str, Any]) -> Facts:
         "times": ("any", "half"),
         "format": FORMATS,
         "trainable": (True, False),
+        "averaged": (False, True),
     }
     for name, values in choices.items():
         value = given.get(name, values[0])

@@ -22,6 +22,7 @@ from midframe.export.graph import Graph
 from midframe.files import aside_of, remove_leftovers
 from midframe.models.base import Interpolator
 from midframe.models.dis import Dis
+from midframe.models.dis_refined import DisRefined
 from midframe.models.motion import Guided
 from midframe.plain_text import in_words
 
@@ -42,6 +43,7 @@ class Wanted:
         tolerance: largest difference to PyTorch that is allowed, of values in [0, 1].
         net: options of the network, for the record.
         weights_sha256: for the record.
+        averaged: for the record, see `Facts.averaged`.
     """
 
     model: Interpolator
@@ -52,6 +54,7 @@ class Wanted:
     tolerance: float = TOLERANCE
     net: Mapping[str, Any] | None = None
     weights_sha256: str | None = None
+    averaged: bool = False
 
     @property
     def all_hints(self) -> dict[str, Any]:
@@ -90,10 +93,13 @@ def make(wanted: Wanted, path: Path) -> Made:
             then.
     """
     model = network(wanted.model)
-    if isinstance(model, Dis):
-        raise UserError(
-            f"{wanted.name} is no network: it computes flow by OpenCV, which no format holds"
+    if isinstance(model, (Dis, DisRefined)):
+        what = (
+            "has flow of OpenCV's in it"
+            if model.trainable
+            else "is no network: its flow is OpenCV's"
         )
+        raise UserError(f"{wanted.name} {what}, which no format holds")
     hints = wanted.all_hints
     graph = Graph(model, hints, wanted.size).eval()
     for parameter in graph.parameters():
@@ -148,6 +154,7 @@ def _facts(wanted: Wanted, graph: Graph, hints: Mapping[str, Any]) -> Facts:
         net=dict(wanted.net or {}),
         hints=dict(hints),
         weights_sha256=wanted.weights_sha256,
+        averaged=wanted.averaged,
         opset=OPSET if wanted.format == "onnx" else None,
         tolerance=wanted.tolerance,
         midframe=__version__,

@@ -215,10 +215,7 @@ def opened(args: argparse.Namespace) -> Clip:
         range=args.range,
         rate=args.input_fps and parse_rate(args.input_fps, "--input-fps"),
     )
-    clip = open_clip(args.input, reading)
-    if not len(clip):
-        raise UserError(f"{args.input}: there is no frame in it")
-    return clip
+    return open_clip(args.input, reading)
 
 
 def request_of(args: argparse.Namespace) -> Request:

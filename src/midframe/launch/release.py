@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from midframe.files import sha256_of, write_bytes, write_json
-    from midframe.models import zoo
+    from midframe.models import averaged, zoo
     from midframe.models.of_run import model_of_run
     from midframe.models.weights import find_weights
 
@@ -69,14 +69,16 @@ def run(args: argparse.Namespace) -> int:
     config = {key: config[key] for key in ("name", "net", "hints") if config.get(key)}
     name = args.name or config["name"]
     args.to.mkdir(parents=True, exist_ok=True)
-    file = args.to / f"{name}.safetensors"
-    write_bytes(file, save(halved, {"format": "pt", "midframe": name}))
+    file, ema = args.to / f"{name}.safetensors", averaged.is_averaged(path)
+    said = {"format": "pt", "midframe": name, averaged.KEY: str(ema).lower()}
+    write_bytes(file, save(halved, said))
     with torch.no_grad():
         change = _change(model, halved)
     record = {
         "model": config,
         "sha256": sha256_of(file),
         "bytes": file.stat().st_size,
+        averaged.KEY: ema,
         "parameters": sum(x.numel() for x in model.parameters()),
         "halving_changes": change,
         "licence": args.licence,
@@ -86,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     }
     write_json(file.with_suffix(".json"), record)
     print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB) and {file.with_suffix('.json')}")
+    kept = "the moving average (EMA) that the training kept" if ema else "as trained, not averaged"
+    print(f"weights: {kept}")
     return 0
 
 

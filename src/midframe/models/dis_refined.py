@@ -3,7 +3,7 @@
 `Dis` gives flow to both frames, how the frames are mixed, and the frame that follows from them. A
 U-Net at half the resolution sees all of it and says how far the flow is off, how the frames should
 be mixed, and what is to be added. Untrained it says nothing, so that training starts at what
-classical flow gives and an hour of a processor is enough to be better than that.
+classical flow gives.
 
 The parts are the usual ones: flow and mask that are refined beside a residual (IFRNet, CVPR 2022;
 RIFE, ECCV 2022), on top of flow that is given (SoftSplat, CVPR 2020).

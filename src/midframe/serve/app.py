@@ -115,8 +115,6 @@ def _guard(token: str) -> Middleware:
         except (web.RequestPayloadError, ConnectionError):
             return _refusal(400, "The request is broken.")
         except web.HTTPException as error:
-            if error.status < 400:
-                raise
             return _refusal(error.status, f"{error.reason}.")
         except Exception:  # the page shows what JSON says, and nothing of aiohttp's own text
             response = _refusal(500, unexpected(traceback.format_exc().splitlines()))

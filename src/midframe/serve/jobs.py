@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -101,18 +102,14 @@ class Desk:
 
     def before(self, job: Job) -> int:
         """Return how many jobs come before one that waits."""
-        ahead = 0
-        for other in self.jobs.values():
-            if other is job:
-                break
-            ahead += not other.is_over
-        return ahead
+        earlier = takewhile(lambda other: other is not job, self.jobs.values())
+        return sum(not other.is_over for other in earlier)
 
     async def drop(self, job: Job) -> None:
         """End a job, and delete what it has made."""
-        if job.task is not None:
-            job.task.cancel()
-            await asyncio.wait([job.task])
+        assert job.task is not None  # since it was started
+        job.task.cancel()
+        await asyncio.wait([job.task])
         self.jobs.pop(job.id, None)
         self._sweep(job)
 

@@ -38,10 +38,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         import av
 
-        try:
-            self._container = av.open(str(self._aside), "w", format="mp4")
-        except (av.FFmpegError, OSError) as error:
-            raise self._cannot(error) from error
+        self._container = av.open(str(self._aside), "w", format="mp4")  # made by the first frame
         return self
 
     def write(self, picture: np.ndarray) -> None:

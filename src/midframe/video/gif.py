@@ -79,15 +79,15 @@ class Palette:
             image: (h, w, 3) uint8 RGB.
             delay: how long it is shown, in hundredths of a second; GIF has room for 655.35 s, and
                 what is longer becomes that.
-            clear: (h, w) bool, what is transparent; for palettes that keep an entry for it.
+            clear: (h, w) bool, what is transparent; of palettes that keep an entry for it.
         """
         height, width = image.shape[:2]
         index = _index(image, self._table, self._spread)
         control = 0x04  # the next frame is drawn over this one
         if self._clear is not None:
+            assert clear is not None
             control = 0x09  # it is wiped first, as it would show through
-            if clear is not None:
-                index = np.where(clear, np.uint8(self._clear), index)
+            index = np.where(clear, np.uint8(self._clear), index)
         shown = min(delay, _LONGEST)
         parts = [
             struct.pack("<BBBBHBB", 0x21, 0xF9, 4, control, shown, self._clear or 0, 0),

@@ -174,7 +174,7 @@ def is_cut_off(data: bytes) -> bool:
             length, kind = struct.unpack_from(">I4s", data, at)
             at += 12 + length
             if kind == b"IEND":
-                return at > len(data)
+                return False
         return True
     if data.startswith(b"\xff\xd8"):
         # neither marker can occur inside coded data; an embedded thumbnail comes before the scan

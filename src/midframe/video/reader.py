@@ -91,7 +91,7 @@ def decoded(
     """Yield what is decoded from packets, in order; what is broken is left out.
 
     Args:
-        stream: to decode.
+        stream: to decode, of a file that was just opened.
         packets: of it.
         threads: of the decoder, 0: as many as there are processors.
         failed: called for every packet that is broken.
@@ -99,9 +99,8 @@ def decoded(
     import av
 
     context = decoder_of(stream)
-    if not context.is_open:
-        context.thread_type = "AUTO"
-        context.thread_count = threads
+    context.thread_type = "AUTO"
+    context.thread_count = threads
     while True:
         try:
             packet = next(packets)
@@ -110,23 +109,13 @@ def decoded(
         except (av.FFmpegError, OSError):  # cut off; what the decoder holds still comes
             packet = None
         try:
-            if context is stream.codec_context or packet is None:
-                yield from context.decode(packet if packet is not None and packet.size else None)
-            else:
-                yield from _own(context, packet)
+            yield from context.decode(packet if packet is not None and packet.size else None)
         except EOFError:
             return
         except av.FFmpegError:
             failed()  # its frame will be missed by its time
         if packet is None:
             return
-
-
-def _own(context: Any, packet: Any) -> Iterator[Any]:
-    for frame in context.decode(packet if packet.size else None):
-        if frame.time_base is None:
-            frame.time_base = packet.time_base
-        yield frame
 
 
 def reason(error: Exception) -> str:

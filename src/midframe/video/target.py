@@ -205,20 +205,24 @@ def _encoder(
                 f"{wanted.width}x{wanted.height}; choose another codec"
             )
         return encoder, []
-    own = clip.tags.codec
-    names = [own] if own in usual else []
+    own, here = clip.tags.codec, {e.codec: e for e in codecs.ENCODERS if codecs.there(e)}
+    able = [name for name in usual if name in here]
+    names = [own] if own in able else []
     if (own in codecs.LOSSLESS_CODECS or output.lossless) and not names:
-        names = [name for name in ("ffv1", "qtrle", "png") if name in usual][:1]
+        names = [name for name in ("ffv1", "qtrle", "png") if name in able][:1]
         if own in ("", "gif", "rawvideo") and not output.lossless:
             names = []  # files without compression are no wish for lossless ones
-    choices = [codecs.encoder_for(name) for name in dict.fromkeys([*names, *usual])]
+    choices = [here[name] for name in dict.fromkeys([*names, *able])]
     choices = [e for e in choices if e.least <= min(wanted.width, wanted.height)]
     if output.lossless:
         choices = [e for e in choices if e.lossless is not None]
     elif not names:  # what loses nothing makes large files: only for those who ask, or have some
         choices = [e for e in choices if e.lossless != {}]
     if not choices:
-        raise UserError(f"{path}: no codec of {suffix} is lossless; use .mkv")
+        kind = "lossless encoder" if output.lossless else "encoder"
+        raise UserError(
+            f"{path}: this build of PyAV has no {kind} for {suffix}; choose another suffix"
+        )
 
     def lost(encoder: Encoder) -> tuple[int, ...]:
         found = codecs.nearest(encoder, wanted, CONTAINERS[suffix][0])[0]
@@ -231,7 +235,7 @@ def _encoder(
     words = []
     if names and best.codec != names[0]:
         words.append(f"{names[0]} is not used: {best.codec} loses less of {wanted}")
-    elif own and own not in usual and best.codec != own:
+    elif own and own not in able and best.codec != own:
         words.append(f"{own} cannot be written to {suffix} here")
     return best, words
 

@@ -144,7 +144,7 @@ class SegmentWriter:
             return
         try:
             assert self._file is not None
-            if self._context is not None and self._packets is not None:
+            if self._context is not None:
                 self._keep(self._context.encode(None))
             listed = [[p.time, int(p.key), p.size, p.sides] for p in self._packets]
             base = self.target.base
@@ -158,10 +158,10 @@ class SegmentWriter:
             self._drop()
 
     def _drop(self) -> None:
+        assert self._file is not None
         self._context = None
-        if self._file is not None:
-            with suppress(OSError):  # what was not yet written has no room either
-                self._file.close()
+        with suppress(OSError):  # what was not yet written has no room either
+            self._file.close()
         self._aside.unlink(missing_ok=True)
 
     def _failed(self, error: OSError) -> UserError:
