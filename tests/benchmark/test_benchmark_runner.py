@@ -97,6 +97,7 @@ def _one_of_each_class() -> list[str]:
     return list({config_of(name)["net"]["_target_"]: name for name in list_models()}.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _one_of_each_class())
 def test_a_protocols_padding_leaves_every_model_the_sizes_it_needs(tmp_path, name):
     """A pad for networks of multiple 16 measures those of 64 as well, and says what it did."""

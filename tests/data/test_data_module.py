@@ -137,6 +137,7 @@ def test_a_packed_data_set_is_known_by_any_spelling_of_its_folder(root, tmp_path
     assert [clip.id for clip in nowhere.clips("train")] == ["a"]  # needs no folder
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_quiet_and_ends_the_workers(root):
     code = textwrap.dedent(
         f"""

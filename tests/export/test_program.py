@@ -92,6 +92,7 @@ class Coarse(Interpolator):
 SMALL = [(2, 2), (4, 3), (3, 9), (17, 4), (33, 18)]
 
 
+@pytest.mark.slow
 def test_what_is_recorded_from_more_pixels_takes_fewer(tmp_path):
     model = Coarse().eval()
     made = make(Wanted(model, "coarse", "pt2", None, {}), tmp_path / "coarse.pt2")

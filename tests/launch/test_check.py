@@ -56,6 +56,7 @@ def weights_of(node: Mapping[str, Any], path: Path, part: str | None = None) -> 
 EXPERIMENTS = config_files("experiment")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_passes(experiment: str, tmp_path: Path) -> None:
     weights = tmp_path / "weights.pth"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import fakes
@@ -43,7 +44,10 @@ def test_another_can_load_it_and_repeat_the_training(
     assert first["command"].startswith("python train.py") and "seed=7" in last["command"]
     assert (last["steps"], last["samples"]) == (4, 8)
     assert last["data"] == "synthetic" and len(last["data_fingerprint"]) == 16
-    assert last["seeds"]["run"] == 7 and last["hours"] > 0
+    (start,) = json.loads((runs[1] / "run.json").read_text(encoding="utf-8"))["starts"]
+    lasted = datetime.fromisoformat(start["ended"]) - datetime.fromisoformat(start["time"])
+    assert last["hours"] == pytest.approx(lasted.total_seconds() / 3600, abs=1e-4)
+    assert last["seeds"]["run"] == 7
     assert set(last["curve"]["val/psnr"]) == {"2", "4"}
     # what training left is what is passed on, averaged, in half precision
     config = zoo.config_of("upr_small")

@@ -101,7 +101,12 @@ def _record(project: Path) -> dict:
 
 
 @pytest.mark.parametrize(
-    "name", ["synthetic", "clips", "sample", "vimeo_septuplet", "bvidvc", "vimeo_bvidvc"]
+    "name",
+    [
+        *("synthetic", "vimeo_bvidvc"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("clips", "sample")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("vimeo_septuplet", "bvidvc")),
+    ],
 )
 def test_a_model_of_four_frames_trains_without_further_words(project: Path, name: str) -> None:
     import four_frames_of_tests as model

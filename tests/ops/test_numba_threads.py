@@ -96,7 +96,11 @@ def _results(name: str) -> list[Tensor]:
     return [out.detach(), *(leaf.grad for leaf in leaves)]
 
 
-@pytest.mark.parametrize("name", ["soft", "linear", "correlation", "adacof"])
+# compiled in many forms
+_SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("linear", "adacof")]
+
+
+@pytest.mark.parametrize("name", ["soft", "correlation", *_SLOW])
 def test_results_do_not_depend_on_the_number_of_threads(name: str) -> None:
     one = _results(name)
     for threads in (2, 3):

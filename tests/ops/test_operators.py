@@ -154,6 +154,7 @@ def test_autocast_computes_in_float32(run, name):
     assert_all_near((out, grads), wanted, 1e-6, torch.finfo(torch.bfloat16).eps)
 
 
+@pytest.mark.slow
 @operators
 def test_autocast_leaves_float64(run, name):
     function, inputs = _both(run, name)

@@ -133,7 +133,12 @@ def test_an_error_of_the_model_is_not_hidden() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("ifrnet_s", (112, 64)), ("upr", (70, 60)), ("pwcnet", (64, 64))]
+    ("name", "size"),
+    [
+        ("ifrnet_s", (112, 64)),
+        pytest.param("upr", (70, 60), marks=pytest.mark.slow),
+        pytest.param("pwcnet", (64, 64), marks=pytest.mark.slow),
+    ],
 )
 def test_shapes_alone_count_what_a_run_counts(name: str, size: tuple[int, int]) -> None:
     model = create_model(name)

@@ -283,6 +283,7 @@ def test_a_machine_without_gpu_is_told_in_one_line(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_it_needs_neither_hydra_nor_lightning(tmp_path):
     code = (
         "import sys\n"

@@ -23,7 +23,9 @@ _CLASSES = {zoo.check_config(zoo.config_of(name)): name for name in list_models(
 _TRAINED = sorted(name for network, name in _CLASSES.items() if network.trainable)
 
 
-@pytest.mark.parametrize(("model", "size"), [("pwcnet", 64), ("event", 16)])
+@pytest.mark.parametrize(
+    ("model", "size"), [("pwcnet", 64), pytest.param("event", 16, marks=pytest.mark.slow)]
+)
 def test_models_that_learn_from_labels_or_events_are_timed(model, size, capsys):
     given = ["--model", model, "--batch", "1", "--size", str(size), "--steps", "1"]
     assert cli.main(["bench", "train", *given]) == 0

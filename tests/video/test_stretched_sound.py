@@ -190,7 +190,7 @@ def memory() -> float:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
-@pytest.mark.parametrize("stretch", [1, 2])
+@pytest.mark.parametrize("stretch", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_long_gap_takes_no_memory(tmp_path, stretch):
     """An hour's silence of six channels would be five gigabytes; seven minutes already show."""
     rate, gap = 48000, 400

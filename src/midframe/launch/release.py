@@ -157,7 +157,7 @@ def _stage(one: RunRecord) -> dict[str, Any]:
         "steps": steps,
         "samples": steps * batch,
         "crop": config.get("data.crop"),
-        "hours": round(sum(map(_hours, record.get("starts") or [])), 3),
+        "hours": round(sum(map(_hours, record.get("starts") or [])), 4),
         "hardware": {key: hardware.get(key) for key in ("processor", "usable_cores", "gpus")},
         "threads": config.get("trainer.threads"),
         "revision": record.get("revision"),
