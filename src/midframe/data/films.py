@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from midframe.errors import UserError
-from midframe.files import aside_of
+from midframe.files import aside_of, sha256_of
 
 _CHUNK = 1 << 20  # bytes
 # the end of a wheel's name that was built for one CPython (PEP 427)
@@ -246,10 +245,4 @@ def _member(archive: Path, name: str) -> Iterator[BinaryIO]:
 
 def _is(path: Path, sha256: str) -> bool:
     """Whether there is a file of that content."""
-    if not path.is_file():
-        return False
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest() == sha256
+    return path.is_file() and sha256_of(path) == sha256
