@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,14 @@ def test_a_pan_moves_as_fast_as_it_was_made(tmp_path, step):
 def test_it_is_measured_once(tmp_path):
     shots = _shots(tmp_path, 5)
     looked: list[int] = []
-    first = with_speeds(shots, looked.append)
-    assert looked == [6]
-    assert with_speeds(shots, looked.append) == first and looked == [6]
+
+    def begin(name: str, count: int) -> Callable[[], None]:
+        looked.append(count)
+        return lambda: looked.append(1)
+
+    first = with_speeds(shots, begin)
+    assert looked == [5] + [1] * 5
+    assert with_speeds(shots, begin) == first and len(looked) == 6
     (file,) = tmp_path.rglob(NAME)
     for damage in ("no json", '{"version": 0, "speeds": {}}', '{"version": 1, "speeds": []}'):
         file.write_text(damage)

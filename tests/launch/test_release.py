@@ -75,6 +75,11 @@ def test_results_of_other_weights_are_not_put_into_the_record(
     record = json.loads((tmp_path / "mine.json").read_text(encoding="utf-8"))
     (measured,) = record["metrics"].values()
     assert measured["images"] == 2 and measured["psnr"] > 5
+    again = ["release", str(runs[0]), "--to", str(tmp_path), "--name", "mine"]
+    assert main(again) == 2 and "mine.safetensors is there already" in capsys.readouterr().err
+    assert json.loads((tmp_path / "mine.json").read_text(encoding="utf-8")) == record
+    assert main([*again, "--overwrite"]) == 0
+    assert json.loads((tmp_path / "mine.json").read_text(encoding="utf-8")) != record
 
 
 def test_what_is_no_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

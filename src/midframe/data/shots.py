@@ -97,7 +97,7 @@ def load_or_cut(
     if missing:
         _make_folder(cache)
         remove_leftovers(cache)
-        with _progress(title) as begin:
+        with progress(title) as begin:
             for one in missing:
                 try:
                     _cut(one, folders[one.name], rule, begin(one.name, one.count()))
@@ -217,7 +217,7 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[str, int], Callable[[], None]]]:
+def progress(title: str) -> Iterator[Callable[[str, int], Callable[[], None]]]:
     """Show a bar of frames for the video that is being decoded, and when it began."""
     from rich import get_console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn

@@ -18,9 +18,10 @@ NAME = "speeds.json"
 SIDE = 320  # pixels; flow is computed on frames reduced to this, which is enough for its size
 QUANTILE = 0.95  # of the pixels: what a fast object of some size does, and no single outlier
 _VERSION = 1
+Begin = Callable[[str, int], Callable[[], None]]
 
 
-def with_speeds(shots: Sequence[Shot], advance: Callable[[int], None] | None = None) -> list[Shot]:
+def with_speeds(shots: Sequence[Shot], begin: Begin | None = None) -> list[Shot]:
     """Return the shots of one video with their `Shot.speed`.
 
     The speed of a frame is the length, in pixels of the frame, that 95 % of its pixels do not
@@ -29,16 +30,23 @@ def with_speeds(shots: Sequence[Shot], advance: Callable[[int], None] | None = N
 
     Args:
         shots: whole, as `midframe.data.shots.load_or_cut` gives them.
-        advance: is told how many frames were looked at.
+        begin: starts a bar of so many frames, under a name, where they have to be measured; what it
+            returns is called for each.
     """
     if not shots:
         return []
     file = Path(shots[0].frames[0].path).parent / NAME
     known = _read(file, shots)
     if known is None:
+        count = sum(len(shot.frames) - 1 for shot in shots)
+        advance = begin(shots[0].name.partition("/")[0], count) if begin else _unseen
         known = {shot.name: _measured(shot, advance) for shot in shots}
         write_json(file, {"version": _VERSION, "speeds": known})
     return [replace(shot, speed=tuple(known[shot.name])) for shot in shots]
+
+
+def _unseen() -> None:
+    """Show nothing."""
 
 
 def _read(file: Path, shots: Sequence[Shot]) -> dict[str, list[float]] | None:
@@ -52,7 +60,7 @@ def _read(file: Path, shots: Sequence[Shot]) -> dict[str, list[float]] | None:
     return speeds if fits else None
 
 
-def _measured(shot: Shot, advance: Callable[[int], None] | None) -> list[float]:
+def _measured(shot: Shot, advance: Callable[[], None]) -> list[float]:
     flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     speeds, before = [0.0], _small(shot.frames[0].read())
     for frame in shot.frames[1:]:
@@ -61,8 +69,7 @@ def _measured(shot: Shot, advance: Callable[[int], None] | None) -> list[float]:
         scale = frame.width / here.shape[1]
         speeds.append(round(float(np.quantile(length, QUANTILE)) * scale, 2))
         before = here
-    if advance is not None:
-        advance(len(shot.frames))
+        advance()
     return speeds
 
 

@@ -105,9 +105,9 @@ def run(args: argparse.Namespace) -> int:
 def _default_name(args: argparse.Namespace) -> Path:
     from midframe.models import zoo
     from midframe.models.averaged import AVERAGED, is_averaged
-    from midframe.models.weights import chosen_weights
+    from midframe.models.weights import weights_to_use
 
-    path = chosen_weights(args.weights, zoo.config_of(args.model[0]))
+    path = weights_to_use(args.weights, zoo.config_of(args.model[0]))
     ema = AVERAGED if path is not None and is_averaged(path) else ""
     return Path(f"{args.model[0]}-{args.size.lower()}{ema}.{args.format}")
 

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to", metavar="FOLDER", type=Path, default=Path(), help="default: this folder"
     )
     parser.add_argument("--name", help="of the two files; default: that of the model")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser.add_argument("--licence", default="MIT", help="of the weights; default: MIT")
     parser.add_argument(
         "--credit",
@@ -47,29 +48,30 @@ def run(args: argparse.Namespace) -> int:
     """Write NAME.safetensors and NAME.json.
 
     Raises:
-        UserError: for what is no run, has no weights, or was measured with other ones.
+        UserError: for what is no run, has no weights, or was measured with other ones; and for
+            files that are there already.
     """
     import torch
+    from safetensors.torch import save
 
     from midframe.files import sha256_of, write_bytes, write_json
     from midframe.models import averaged, zoo
     from midframe.models.of_run import model_of_run
     from midframe.models.weights import find_weights
 
-    try:
-        from safetensors.torch import save
-    except ImportError as error:
-        raise UserError("this needs the package safetensors: pip install safetensors") from error
     config, path = model_of_run(args.run), find_weights(args.run)
     if config is None or path is None or not args.run.is_dir():
         raise UserError(f"{args.run} is no run directory: there is no config.yaml with a model")
+    name = args.name or config["name"]
+    file = args.to / f"{name}.safetensors"
+    if not args.overwrite and (file.exists() or file.with_suffix(".json").exists()):
+        raise UserError(f"{file} is there already; give another --name, or add --overwrite")
     model = zoo.build({**config, "weights": path})
     metrics = _measured(args.results, sha256_of(path))
     halved = _halved(model)
     config = {key: config[key] for key in ("name", "net", "hints") if config.get(key)}
-    name = args.name or config["name"]
     args.to.mkdir(parents=True, exist_ok=True)
-    file, ema = args.to / f"{name}.safetensors", averaged.is_averaged(path)
+    ema = averaged.is_averaged(path)
     said = {"format": "pt", "midframe": name, averaged.KEY: str(ema).lower()}
     write_bytes(file, save(halved, said))
     with torch.no_grad():
@@ -103,8 +105,11 @@ def _halved(model: nn.Module) -> dict[str, Tensor]:
     return halved
 
 
-def _change(model: nn.Module, halved: Mapping[str, Tensor]) -> float:
-    """Return how far a frame moves at most, range [0, 1], when numbers are halved."""
+def _change(model: nn.Module, halved: Mapping[str, Tensor]) -> float | None:
+    """Return how far a frame moves at most, range [0, 1], when numbers are halved.
+
+    None of models that need more than frames.
+    """
     import torch
 
     from midframe.models.base import Interpolator
@@ -116,7 +121,7 @@ def _change(model: nn.Module, halved: Mapping[str, Tensor]) -> float:
     frames = torch.nn.functional.interpolate(noise.flatten(0, 1), (128, 128), mode="bicubic")
     x = Inputs(frames.clamp(0, 1)[None], torch.tensor([[0.5]]))
     if model.needs:
-        return float("nan")
+        return None
     before = model.interpolate(x).frame
     model.load_state_dict(halved)
     return float((model.interpolate(x).frame - before).abs().max())

@@ -122,7 +122,7 @@ def read_checkpoint(path: str | PathLike[str]) -> Mapping[str, Any]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"there is no weights file {path}")
-    if path.parent == shipped.FOLDER:
+    if path.resolve().parent == shipped.FOLDER:
         shipped.verify(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)

@@ -9,7 +9,7 @@ from midframe.data.cutting import Cutting, Ends, Shot, cut_clips, hold_out
 from midframe.data.films import OPEN, fetch_films
 from midframe.data.layouts.folders import need, need_split
 from midframe.data.records import Clip
-from midframe.data.shots import load_or_cut, video
+from midframe.data.shots import load_or_cut, progress, video
 from midframe.data.speeds import with_speeds
 
 SPLITS = ("train", "val")
@@ -74,4 +74,5 @@ def shots_of(root: Path, max_side: int = 480) -> dict[str, list[Shot]]:
     footage = [video(path.stem, path, max_side) for path in paths]
     title = "decoding the open films"
     found = load_or_cut(footage, root / "shots", settings={"max_side": max_side}, title=title)
-    return {name: with_speeds(shots) for name, shots in found.items()}
+    with progress("measuring motion") as begin:
+        return {name: with_speeds(shots, begin) for name, shots in found.items()}
