@@ -21,7 +21,7 @@ from midframe.errors import UserError
 from midframe.launch.labels import run, shard_of
 from midframe.launch.tasks import train_main
 from midframe.losses.flow import FlowDistillation
-from midframe.models.dis import create_dis, estimate, grey
+from midframe.models.dis_flow import create_dis, estimate, grey
 
 COUNT = 6
 SIZE = (40, 48)

@@ -7,7 +7,7 @@ from midframe.losses.flow import FlowDistillation, FlowSupervision
 from midframe.losses.forward_flow import ForwardFlowSupervision
 from midframe.losses.multiscale import MultiScaleEPE
 from midframe.losses.perceptual import VGGFeatures
-from midframe.losses.pixel import L1, L2, Charbonnier
+from midframe.losses.pixel import L1, L2, Charbonnier, LogL2
 from midframe.losses.structure import Census, Geometry, LaplacianPyramid
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Geometry",
     "LaplacianPyramid",
     "Linear",
+    "LogL2",
     "MultiScaleEPE",
     "Term",
     "VGGFeatures",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from midframe.errors import UserError
 from midframe.losses.base import Term, frames
 from midframe.types import Batch, Prediction
 
@@ -69,3 +70,30 @@ class L2(_Pixel):
     def measure(self, difference: Tensor) -> Tensor:
         """Apply the norm."""
         return (difference * difference).mean()
+
+
+class LogL2(_Pixel):
+    """Log of each frame's mean squared difference, 10 log10: PSNR in dB with the sign turned.
+
+    A decibel counts the same in frames that are hard and in those that are nearly right, which the
+    mean over all pixels forgets beside the hard ones.
+
+    Args:
+        epsilon: added to the mean; 1e-5 ends the gain at 50 dB, of frames that are right already.
+
+    Raises:
+        UserError: for an epsilon that leaves the log of nothing.
+
+    Source: the PSNR loss of Chen et al., "HINet", CVPRW 2021.
+    """
+
+    def __init__(self, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        if not epsilon > 0:
+            raise UserError(f"epsilon={epsilon} must be above 0: a frame may be without an error")
+        self.epsilon = epsilon
+
+    def measure(self, difference: Tensor) -> Tensor:
+        """Apply the norm."""
+        of_frames = (difference * difference).mean((-3, -2, -1))
+        return 10 * (of_frames + self.epsilon).log10().mean()

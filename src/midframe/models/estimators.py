@@ -11,7 +11,7 @@ from torch import Tensor
 
 from midframe.errors import UserError
 from midframe.files import sha256_of
-from midframe.models.dis import create_dis, estimate, grey
+from midframe.models.dis_flow import create_dis, estimate, grey
 from midframe.models.weights import find_weights
 from midframe.models.zoo import create_flow, describe
 

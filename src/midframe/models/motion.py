@@ -17,7 +17,7 @@ from torch import Tensor
 
 from midframe.errors import UserError
 from midframe.models.base import Interpolator, Pad
-from midframe.models.dis import FINE
+from midframe.models.dis_flow import FINE
 from midframe.models.estimators import DisFlow, FlowEstimator, NetworkFlow
 from midframe.models.wrapper import Wrapper
 from midframe.nodes import check_options, find_class
