@@ -7,7 +7,7 @@ parameter names are those of its weights.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -219,6 +219,8 @@ class SoftSplat(SoftSplatForm):
     """
 
     pad = Pad(2, "replicate", "after")
+    # from there on no level of the flow network has one pixel only, as in `midframe.models.wevi_refine`
+    recorded_from: ClassVar[int] = 65
 
     def __init__(
         self,
