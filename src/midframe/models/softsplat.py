@@ -219,7 +219,7 @@ class SoftSplat(SoftSplatForm):
     """
 
     pad = Pad(2, "replicate", "after")
-    # from there on no level of the flow network has one pixel only, as in `midframe.models.wevi_refine`
+    # from there on no level of the flow network has one pixel only; see `wevi_refine`
     recorded_from: ClassVar[int] = 65
 
     def __init__(
