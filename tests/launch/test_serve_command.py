@@ -16,15 +16,29 @@ import pytest
 
 from midframe import cli
 from midframe.launch import locks, serve
+from midframe.models import shipped, zoo
 from midframe.serve.records import DEEP, PLAIN, Clip
 from midframe.serve.uploads import MP4
 from midframe.video.clip import open_clip
 
 
-def test_models_without_weights_are_offered():
+def test_models_without_weights_are_offered(monkeypatch, tmp_path):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
     offered = serve.choices([], "auto")
     assert list(offered) == ["dis", "average"]
     assert offered["dis"].words == ["--model", "dis"]
+
+
+def test_models_that_come_with_weights_are_offered(monkeypatch, tmp_path):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    config = zoo.config_of("upr_small")
+    record = dict.fromkeys(shipped.KEYS, ()) | {
+        "model": {"name": "upr_small", "net": config["net"]}
+    }
+    (tmp_path / "upr_small.json").write_text(json.dumps(record))
+    offered = serve.choices([], "cuda")
+    assert list(offered) == ["dis", "average", "upr_small"]
+    assert offered["upr_small"].words == ["--model", "upr_small", "--device", "cuda"]
 
 
 def test_models_given_with_weights_come_first(tmp_path):

@@ -28,12 +28,17 @@ PORT = 8420
 _PREFIX = "midframe-serve-"
 _SETTLED = 60.0  # seconds after which the folder of a server is locked, if that is alive
 _PARTING = 1.0  # seconds for what is being sent at the end
-_TITLES = {"dis": "DIS optical flow", "average": "Average of both frames"}
+_TITLES = {
+    "dis": "DIS optical flow",
+    "dis_refined": "DIS optical flow, refined",
+    "average": "Average of both frames",
+}
 _NOTES = {
     "dis": "Classical optical flow, on the processor; needs no weights.",
+    "dis_refined": "A small network chooses from what classical flow gives; its weights are here.",
     "average": "A blend without motion: to see what the others are worth.",
 }
-_FIRST = ("dis",)  # of those without weights
+_FIRST = ("dis",)  # of those that need no weights to be given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def choices(weights: list[str], device: str) -> dict[str, Any]:
-    """Return the models that can be offered: those given with weights, and those without any.
+    """Return the models that can be offered: given with weights, shipped with them, without any.
 
     Args:
         weights: run directories, or MODEL=FILE.
@@ -93,7 +98,7 @@ def choices(weights: list[str], device: str) -> dict[str, Any]:
         UserError: for weights that are not there, of no known model, or of one that needs more
             than frames.
     """
-    from midframe.models import zoo
+    from midframe.models import shipped, zoo
     from midframe.serve.records import Choice
 
     found: dict[str, Any] = {}
@@ -107,9 +112,10 @@ def choices(weights: list[str], device: str) -> dict[str, Any]:
         with suppress(UserError):  # of what is broken `midframe models` tells
             config = zoo.config_of(name)
             model = zoo.check_config(config)
-            if not model.trainable and not model.needs:
+            if not model.needs and (not model.trainable or shipped.record_for(config)):
                 note = _NOTES.get(name, str((config.get("info") or {}).get("paper", "")))
-                found[name] = Choice(_TITLES.get(name, name), note, ["--model", name])
+                words = ["--device", device] if model.trainable else []
+                found[name] = Choice(_TITLES.get(name, name), note, ["--model", name, *words])
     return found
 
 
