@@ -30,6 +30,7 @@ OF_WEIGHTS = 0.5
 OF_FRAME = 0.03
 GAIN = 10.0  # of differences of values, which are far smaller than the values
 LEAST = 1e-12  # of a weight, for its logarithm
+STILL = 255.0  # exp(-STILL d) of the residual is kept back where the frames differ by d
 
 
 def _block(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
@@ -134,10 +135,11 @@ class DisRefined(Interpolator):
         start = _both(choice(found), share(found, t))
         weights = torch.softmax(start.clamp(min=LEAST).log() + OF_WEIGHTS * said, 1)
         t = t[:, None, None, None]
-        added = 4 * t * (1 - t) * OF_FRAME * added  # the ends of the gap are the frames themselves
-        frame = mixed(weights, torch.cat((found.left, found.right), 1)) + added
         of_left, of_right = weights.chunk(2, 1)
         motion = mixed(of_left + of_right, found.motion)
+        # The ends of the gap are the frames themselves, and so is what stands still.
+        added = 4 * t * (1 - t) * _moves(x, motion) * OF_FRAME * added
+        frame = mixed(weights, torch.cat((found.left, found.right), 1)) + added
         shape = (-1, x.t.shape[1])
         return Prediction(
             frame.clamp(0, 1).unflatten(0, shape).to(x.frames.dtype),
@@ -146,6 +148,15 @@ class DisRefined(Interpolator):
             of_left.sum(1, keepdim=True).unflatten(0, shape),
             added.unflatten(0, shape),
         )
+
+
+def _moves(x: Inputs, motion: Tensor) -> Tensor:
+    """Return (N, 1, H, W): 0 where the frames are the same and nothing moves, else towards 1."""
+    first, second = x.pair
+    differs = F.avg_pool2d((second - first).abs().mean(1, keepdim=True), 5, 1, 2)
+    differs = differs.float().repeat_interleave(x.t.shape[1], 0)
+    pixels = torch.linalg.vector_norm(motion, dim=1, keepdim=True)
+    return 1 - torch.exp(-STILL * differs - pixels)
 
 
 def _both(chosen: Tensor, mask: Tensor) -> Tensor:
