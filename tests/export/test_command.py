@@ -71,13 +71,13 @@ def test_formats_and_tolerance_are_those_of_the_library():
 
 def test_rows_become_a_table_with_its_reasons():
     rows = {
-        "one": {"ONNX": {"error": 2e-7, "mean": 1e-8}, "ncnn": {"why": "no ScatterND"}},
-        "two": {"ONNX": {"why": "is no network"}, "ncnn": {"why": "no ScatterND"}},
+        "one": {"ONNX": {"error": 2e-7, "mean": 1e-8}, "ncnn": {"why": "one has ScatterND"}},
+        "two": {"ONNX": {"why": "cannot convert two"}, "ncnn": {"why": "two has ScatterND"}},
     }
     lines = table.markdown(rows).splitlines()
     assert lines[2].startswith("| `one` | 2.0e-07 | not run |") and "no (1) |" in lines[2]
     assert "| no (2) |" in lines[3] and lines[3].endswith("no (1) |")
-    assert lines[-2:] == ["1. no ScatterND", "2. is no network"]
+    assert lines[-2:] == ["1. the model has ScatterND", "2. cannot convert the model"]
 
 
 def test_the_table_of_the_page_has_every_model():

@@ -193,6 +193,9 @@ def test_a_folder_of_ncnn_runs_as_it_says_or_is_refused(tmp_path):
     [
         (None, "pnnx cannot run: .*No such file"),
         ("something went wrong", "pnnx cannot convert plain: something went wrong"),
+        ("RuntimeError: no such operator\n  at line 3", "plain: RuntimeError: no such operator"),
+        ("### pass_level1\n### pass_level2", "plain: it ends with code 3 in pass_level2"),
+        ("", "plain: it ends with code 3"),
         ("param: ...\ncat along batch axis 0 is not supported", "ncnn, which has no batches"),
     ],
 )
@@ -202,11 +205,22 @@ def test_what_pnnx_says_of_a_network_is_handed_on(tmp_path, monkeypatch, told, s
             raise FileNotFoundError(2, "No such file or directory")
         if told.startswith("param"):
             (cwd / "m.ncnn.param").write_text(PARAM)
-        return SimpleNamespace(stdout="", stderr=told)
+        return SimpleNamespace(stdout="", stderr=told, returncode=3)
 
     monkeypatch.setitem(sys.modules, "pnnx", SimpleNamespace(EXEC_PATH="pnnx"))
     monkeypatch.setattr("subprocess.run", run)
     with pytest.raises(UserError, match=said):
+        make(wanted("plain", "ncnn", (24, 16)), tmp_path / "plain.ncnn")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_traced_for_pnnx_says_why(tmp_path, monkeypatch):
+    def fails(*args, **options):
+        raise AssertionError("expected a number\nand more")
+
+    monkeypatch.setitem(sys.modules, "pnnx", SimpleNamespace(EXEC_PATH="pnnx"))
+    monkeypatch.setattr("torch.jit.trace", fails)
+    with pytest.raises(UserError, match=r"plain cannot .*torch\.jit\.trace.*\(expected a number\)"):
         make(wanted("plain", "ncnn", (24, 16)), tmp_path / "plain.ncnn")
     assert list(tmp_path.iterdir()) == []
 

@@ -51,15 +51,12 @@ def write(graph: Graph, example: Sequence[Tensor], facts: Facts, path: Path) -> 
     network: nn.Module = SingleIFRNet(graph) if isinstance(graph.model, IFRNet) else graph
     with tempfile.TemporaryDirectory(prefix="midframe-ncnn-") as name:
         folder = Path(name)
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that sizes become constants, which is meant
-            traced = torch.jit.trace(network.eval(), tuple(example), check_trace=False)
-            torch.jit.save(traced, folder / "m.pt")
+        _trace(network, example, facts.model, folder / "m.pt")
         shapes = ",".join(f"[{','.join(map(str, x.shape))}]" for x in example)
-        told = _run([pnnx.EXEC_PATH, "m.pt", f"inputshape={shapes}", "fp16=0"], folder)
+        told, code = _run([pnnx.EXEC_PATH, "m.pt", f"inputshape={shapes}", "fp16=0"], folder)
         param = folder / "m.ncnn.param"
         if not param.is_file():
-            raise UserError(f"pnnx cannot convert {facts.model}: {told[-300:]}")
+            raise UserError(f"pnnx cannot convert {facts.model}: {_why(told, code)}")
         text = param.read_text(encoding="utf-8")
         _check_layers(text, told, facts.model)
         names = {f"in{i}": name for i, name in enumerate(graph.names)}
@@ -73,14 +70,42 @@ def describe(path: Path, facts: Facts) -> None:
     (path / FACTS).write_text(facts.text() + "\n", encoding="utf-8")
 
 
-def _run(command: Sequence[str], folder: Path) -> str:
+def _trace(network: nn.Module, example: Sequence[Tensor], model: str, path: Path) -> None:
+    """Write what pnnx reads, without oneDNN's own convolutions, which it does not know."""
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that sizes become constants, which is meant
+            with torch.backends.mkldnn.flags(enabled=False):
+                traced = torch.jit.trace(network.eval(), tuple(example), check_trace=False)
+            torch.jit.save(traced, path)
+    except (AssertionError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{model} cannot be exported to ncnn: pnnx reads what torch.jit.trace records, which "
+            f"fails ({reason})"
+        ) from error
+
+
+def _why(told: str, code: int) -> str:
+    """Return one line of what pnnx said before it ended, or where it was."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"\berror\b|Error:|not supported", line)]
+    if errors:
+        return errors[-1][:200]
+    stages = [line.strip("# ") for line in lines if "pass_" in line]
+    if stages:
+        return f"it ends with code {code} in {stages[-1]}"
+    return lines[-1][:200] if lines else f"it ends with code {code}"
+
+
+def _run(command: Sequence[str], folder: Path) -> tuple[str, int]:
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"pnnx cannot run: {error}") from error
-    return done.stdout + done.stderr
+    return done.stdout + done.stderr, done.returncode
 
 
 def _check_layers(text: str, told: str, model: str) -> None:

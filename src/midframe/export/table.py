@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -81,18 +82,19 @@ def markdown(rows: Mapping[str, Row]) -> str:
     lines = [f"| {' | '.join(heads)} |", f"|---|{'--:|' * len(FORMS)}"]
     reasons: list[str] = []
     for name, row in rows.items():
-        cells = [_cell(row.get(form), reasons) for form in FORMS]
+        cells = [_cell(name, row.get(form), reasons) for form in FORMS]
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     notes = [f"{number}. {why}" for number, why in enumerate(reasons, start=1)]
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
-def _cell(found: Row | None, reasons: list[str]) -> str:
+def _cell(name: str, found: Row | None, reasons: list[str]) -> str:
     if found is None:
         return "not run"
     if "error" in found:
         return f"{found['error']:.1e}"
-    why = str(found["why"])
+    # the same reason is said once for all models
+    why = re.sub(rf"(^|convert ){re.escape(name)}\b", r"\1the model", str(found["why"]))
     if why not in reasons:
         reasons.append(why)
     return f"no ({reasons.index(why) + 1})"
