@@ -33,6 +33,15 @@ def test_clips_that_move_too_far_are_left_out(root):
     assert all(len(shot.speed) == len(shot.frames) for s in shots_of(root).values() for shot in s)
 
 
+def test_some_of_the_films(root):
+    every, some = clips(root, "train"), clips(root, "train", films=["city", "bikes"])
+    assert {clip.group.split("/")[0] for clip in some} == {"bikes", "city"}
+    assert {c.id for c in some} == {c.id for c in every if c.id.startswith(("bikes", "city"))}
+    for films in (["bike"], []):
+        with pytest.raises(UserError, match=r"data\.layout\.films=.*there is .*bikes.*null takes"):
+            clips(root, "train", films=films)
+
+
 def test_films_that_are_not_there_are_named_with_the_command_that_brings_them(root, tmp_path):
     with pytest.raises(UserError, match=r"(?s)films/big_buck_bunny.mp4: no.*midframe fetch open"):
         clips(tmp_path, "train")

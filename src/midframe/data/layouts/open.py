@@ -11,6 +11,7 @@ from midframe.data.layouts.folders import need, need_split
 from midframe.data.records import Clip
 from midframe.data.shots import load_or_cut, progress, video
 from midframe.data.speeds import with_speeds
+from midframe.errors import UserError
 
 SPLITS = ("train", "val")
 FILMS = "films"  # the folder of the videos, in data.root
@@ -35,6 +36,7 @@ def clips(
     fastest: float | None = 96.0,
     ends: Ends = "replicate",
     val_share: float = 0.04,
+    films: Sequence[str] | None = None,
 ) -> Sequence[Clip]:
     """Return the moving clips of the open films, decoding them into shards the first time.
 
@@ -52,14 +54,21 @@ def clips(
         fastest: clips that move more pixels over the gap are dropped, see `Cutting`.
         ends: of a shot, for four inputs: "replicate" or "drop", see `Cutting`.
         val_share: of the moving triplets of each film that is held out.
+        films: the names of those to take, without their endings; None for all.
 
     Raises:
-        UserError: if the films are not there.
+        UserError: if the films are not there, or have other names.
     """
     shots = shots_of(need(root, TREE), max_side)
     need_split("open", split, SPLITS)
+    unknown = [name for name in films or () if name not in shots]
+    if unknown or (films is not None and not films):
+        raise UserError(
+            f"data.layout.films={list(films or ())}: there is {', '.join(shots)}; null takes all"
+        )
     how = Cutting(gap, stride, step, motion, ends, fastest)
-    sides = [hold_out(one, val_share, how) for one in shots.values()]
+    taken = shots.values() if films is None else [shots[name] for name in dict.fromkeys(films)]
+    sides = [hold_out(one, val_share, how) for one in taken]
     chosen = [shot for side in sides for shot in side[SPLITS.index(split)]]
     return [clip for shot in chosen for clip in cut_clips(shot, context, how)]
 
