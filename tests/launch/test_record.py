@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,6 +98,22 @@ def test_each_start_is_kept_with_its_step_and_its_own_diff(
     assert (tmp_path / "diff.patch").read_text() == "one\n"
     assert (tmp_path / "diff-40.patch").read_text() == "two\n"
     assert record["seeds"] == {"run": 3, "data": 4} and record["status"] == "interrupted"
+
+
+def test_a_start_that_was_killed_lasted_until_the_checkpoint_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("midframe.launch.record.difference", lambda folders: ({}, ""))
+    record = started(tmp_path, {"id": "a"}, 0, CFG)
+    record["starts"][0]["time"] = "2026-01-02T03:04:05"
+    (tmp_path / "last.ckpt").touch()
+    written = datetime(2026, 1, 2, 5, 4, 5)
+    os.utime(tmp_path / "last.ckpt", (written.timestamp(),) * 2)
+    for _ in range(2):  # the second is killed before it writes one of its own
+        record |= started(tmp_path, record, 20, CFG)
+    first, second, third = record["starts"]
+    assert (first["ended"], first["status"], first["steps"]) == (written.isoformat(), "killed", 20)
+    assert second["ended"] == second["time"] and "ended" not in third
 
 
 def test_the_id_for_wandb_is_kept_and_no_other_runs(

@@ -42,6 +42,12 @@ def test_another_can_load_it_and_repeat_the_training(
     assert 0 <= record["halving_changes"] < 2e-3
     first, last = record["stages"]
     assert first["command"].startswith("python train.py") and "seed=7" in last["command"]
+    # paths of the machine that trained are of no use to another one
+    assert f"weights=DIR/{runs[0].name}" in last["command"]
+    assert str(runs[0].parent) not in path.with_suffix(".json").read_text(encoding="utf-8")
+    recipe = last["recipe"]
+    assert recipe["trainer.max_steps"] == 4 and recipe["optimizer.build.lr"] > 0
+    assert recipe["data.layout._target_"].endswith("synthetic") and "loss._target_" in recipe
     assert (last["steps"], last["samples"]) == (4, 8)
     assert last["data"] == "synthetic" and len(last["data_fingerprint"]) == 16
     (start,) = json.loads((runs[1] / "run.json").read_text(encoding="utf-8"))["starts"]

@@ -20,6 +20,7 @@ from midframe.engine.wandb_logger import wandb_id
 from midframe.files import write_text
 from midframe.launch import machine
 from midframe.launch.difference import difference
+from midframe.models.weights import LAST
 from midframe.paths import projects
 
 PACKAGES = "packages.txt"
@@ -42,7 +43,7 @@ def started(directory: Path, record: dict[str, Any], step: int, cfg: DictConfig)
         kept over all starts), seeds, hardware, packages (a file) and code (what differs from the
         commit).
     """
-    before = list(record.get("starts") or []) if step else []
+    before = _closed(record.get("starts") or [], directory, step) if step else []
     name = str(record.get("id", directory.name))
     write_text(directory / PACKAGES, packages())
     code, patch = difference([Path(__file__).parent, *projects()])
@@ -66,9 +67,23 @@ def ended(record: dict[str, Any], status: str, steps: int | None) -> dict[str, A
     return {"status": status, "ended": now(), **({"starts": starts} if starts else {})}
 
 
+def _closed(starts: list[dict[str, Any]], directory: Path, step: int) -> list[dict[str, Any]]:
+    """Return earlier starts; the last, if it was killed, ends with the checkpoint that goes on."""
+    if not starts or starts[-1].get("ended"):
+        return list(starts)
+    last, checkpoint = dict(starts[-1]), directory / LAST
+    written = _stamp(checkpoint.stat().st_mtime) if checkpoint.is_file() else ""
+    last |= {"ended": max(written, str(last.get("time"))), "status": "killed", "steps": step}
+    return [*starts[:-1], last]
+
+
 def now() -> str:
     """Return the time of this machine to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S")
+    return _stamp(time.time())
+
+
+def _stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(seconds))
 
 
 def hardware() -> dict[str, Any]:

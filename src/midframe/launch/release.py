@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,26 @@ if TYPE_CHECKING:
     from midframe.launch.run_records import RunRecord
 
 _STAGES = 16  # trainings that one can begin with another's weights
+# Settings that a training's result depends on, besides what a stage names itself.
+_RECIPE = (
+    "data.layout.",
+    "data.augment.",
+    "data.times",
+    "data.targets",
+    "data.global_batch",
+    "loss.",
+    "optimizer.build.",
+    "optimizer.schedule.",
+    "teacher.",
+    "callbacks.ema.",
+    "trainer.precision",
+    "trainer.max_steps",
+    "trainer.accumulate_grad_batches",
+    "trainer.gradient_clip_val",
+    "trainer.deterministic",
+    "channels_last",
+    "compile",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,7 +176,7 @@ def _stage(one: RunRecord) -> dict[str, Any]:
     steps = int(record.get("steps") or 0)
     hardware = record.get("hardware") or {}
     return {
-        "command": " ".join(map(str, record.get("command") or [])),
+        "command": _command(record.get("command") or []),
         "data": config.get("data.name"),
         "data_fingerprint": record.get("data"),
         "steps": steps,
@@ -172,7 +192,24 @@ def _stage(one: RunRecord) -> dict[str, Any]:
         "ended": record.get("ended"),
         "curve": {name: _by_steps(one.curves.get(name, {})) for name in ("val/psnr", "val/ssim")},
         "average": (record.get("metrics") or {}).get("val/psnr_average"),
+        "recipe": {
+            key: _elsewhere(value) if isinstance(value, str) else value
+            for key, value in config.items()
+            if key.startswith(_RECIPE)
+        },
     }
+
+
+def _command(words: Sequence[object]) -> str:
+    """Return a command line as it is on another machine: where runs lie there is its own matter."""
+    kept = (str(word) for word in words if not str(word).startswith("paths."))
+    return " ".join("=".join(map(_elsewhere, word.split("=", 1))) for word in kept)
+
+
+def _elsewhere(text: str) -> str:
+    """Return a path of this machine as DIR and its last part, and any other text as it is."""
+    path = Path(text).expanduser()
+    return f"DIR/{path.name}" if path.is_absolute() else text
 
 
 def _by_steps(curve: Mapping[int, float]) -> dict[int, float]:
