@@ -15,8 +15,10 @@ from midframe.data.flow_files import FloFile
 from midframe.data.io import ImageFile
 from midframe.errors import UserError
 from midframe.launch import interpolate
+from midframe.models import zoo
 from midframe.models.average import Average
 from midframe.models.base import Interpolator
+from midframe.models.shipped import record_for
 from midframe.picture import flow_picture
 from midframe.types import Inputs, Prediction
 
@@ -65,6 +67,11 @@ def test_factor_8_writes_a_clip_with_the_inputs_gif_overlay_and_flow(pair, tmp_p
         )
     assert "dis" in capsys.readouterr().out
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_default_needs_nothing_that_is_not_here():
+    record = record_for(zoo.config_of(interpolate.DEFAULT_MODEL))
+    assert record is not None and record.path.is_file()
 
 
 def test_both_flows_are_drawn_and_written_exactly(pair, tmp_path, capsys):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from midframe.models.base import Interpolator
     from midframe.types import Prediction
 
-DEFAULT_MODEL = "dis"
+DEFAULT_MODEL = "dis_refined"  # its weights come with midframe
 FRAMES, GIF, OVERLAY, FLOW = "frames", "between.gif", "overlay.png", "flow.png"
 FLOW_FILES = ("flow_0.flo", "flow_1.flo")
 # what the two directions are
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model",
-        help=f"see `midframe models`; default: that of the run, or {DEFAULT_MODEL} without weights",
+        help=f"see `midframe models`; default: that of the run, or {DEFAULT_MODEL}",
     )
     parser.add_argument("--weights", metavar="FILE", help="a checkpoint or a run directory")
     engine = "a file of `midframe export` instead of a model: NAME.onnx, NAME.pt2 or NAME.ncnn"
@@ -233,7 +233,10 @@ def _config(args: argparse.Namespace) -> dict[str, Any]:
             "--weights needs the name of the model that they are for: --model NAME "
             "(only a run directory of midframe says it itself)"
         )
-    print(f"model {DEFAULT_MODEL}: classical optical flow, no weights; others: --model NAME")
+    print(
+        f"model {DEFAULT_MODEL}: classical optical flow and a small network, whose weights come with "
+        "midframe; others: --model NAME"
+    )
     return zoo.config_of(DEFAULT_MODEL)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from safetensors.torch import save
 
-    from midframe.files import sha256_of, write_bytes, write_json
+    from midframe.files import sha256_of, write_bytes, write_text
     from midframe.models import averaged, zoo
     from midframe.models.of_run import model_of_run
     from midframe.models.weights import find_weights
@@ -108,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         "metrics": metrics,
         "stages": stages(args.run),
     }
-    write_json(file.with_suffix(".json"), record)
+    write_text(file.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
     print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB) and {file.with_suffix('.json')}")
     kept = "the moving average (EMA) that the training kept" if ema else "as trained, not averaged"
     print(f"weights: {kept}")

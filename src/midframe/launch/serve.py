@@ -35,10 +35,10 @@ _TITLES = {
 }
 _NOTES = {
     "dis": "Classical optical flow, on the processor; needs no weights.",
-    "dis_refined": "A small network chooses from what classical flow gives; its weights are here.",
+    "dis_refined": "A small network chooses from what classical flow gives; runs on the processor.",
     "average": "A blend without motion: to see what the others are worth.",
 }
-_FIRST = ("dis",)  # of those that need no weights to be given
+_FIRST = ("dis_refined", "dis")  # of those that need no weights to be given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +108,8 @@ def choices(weights: list[str], device: str) -> dict[str, Any]:
         words = ["--weights", str(path.absolute()), "--device", device]
         words += ["--model", name] if text.startswith(f"{name}=") else []
         found[f"weights-{number}"] = Choice(name, f"Weights: {path.name or path}.", words)
-    for name in sorted(zoo.list_models(), key=lambda name: (name not in _FIRST, name)):
+    rest = (name for name in sorted(zoo.list_models()) if name not in _FIRST)
+    for name in (*_FIRST, *rest):
         with suppress(UserError):  # of what is broken `midframe models` tells
             config = zoo.config_of(name)
             model = zoo.check_config(config)
