@@ -234,8 +234,8 @@ def _config(args: argparse.Namespace) -> dict[str, Any]:
             "(only a run directory of midframe says it itself)"
         )
     print(
-        f"model {DEFAULT_MODEL}: classical optical flow and a small network, whose weights come with "
-        "midframe; others: --model NAME"
+        f"model {DEFAULT_MODEL}: classical optical flow and a small network, whose weights come "
+        "with midframe; others: --model NAME"
     )
     return zoo.config_of(DEFAULT_MODEL)
 
