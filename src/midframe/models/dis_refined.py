@@ -155,7 +155,7 @@ def _moves(x: Inputs, motion: Tensor) -> Tensor:
     first, second = x.pair
     differs = F.avg_pool2d((second - first).abs().mean(1, keepdim=True), 5, 1, 2)
     differs = differs.float().repeat_interleave(x.t.shape[1], 0)
-    pixels = torch.linalg.vector_norm(motion, dim=1, keepdim=True)
+    pixels = torch.hypot(*motion.split(1, 1))
     return 1 - torch.exp(-STILL * differs - pixels)
 
 
