@@ -150,6 +150,7 @@ class DisRefined(Interpolator):
         )
 
 
+@torch.no_grad()  # nothing is to be learnt by moving more, and hypot(0, 0) has no gradient
 def _moves(x: Inputs, motion: Tensor) -> Tensor:
     """Return (N, 1, H, W): 0 where the frames are the same and nothing moves, else towards 1."""
     first, second = x.pair
