@@ -64,6 +64,13 @@ def test_a_conversion_is_held_against_the_bare_model(tmp_path, without_ffmpeg, c
     assert "| a.mp4, 96x64, 9 frames | average |" in text and "ffmpeg was not there" in text
 
 
+def test_models_without_weights_are_told_before_anything_is_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(video_speed, "bench", lambda *args: pytest.fail("it was measured"))
+    words = [str(tmp_path / "a.mp4"), "--model", "average", "ifrnet_s"]
+    assert cli.main(["bench", "video", *words]) == 2
+    assert "model ifrnet_s needs trained weights" in capsys.readouterr().err
+
+
 def test_clips_that_do_not_fit_are_refused(tmp_path, without_ffmpeg):
     with pytest.raises(UserError, match="2 frames .*give 3 to"):
         video_speed.bench(clip(tmp_path / "a.mp4", 2), "average", None, 1)

@@ -21,7 +21,13 @@ _BUSY = 4.0  # processes that want to run, above which a machine has no time to 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `midframe bench video`."""
     parser.add_argument("video", nargs="+", type=Path, metavar="VIDEO")
-    parser.add_argument("--model", nargs="+", default=["dis"], metavar="NAME[:FILE]")
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        default=["dis"],
+        metavar="NAME[:FILE]",
+        help="several; NAME:none measures an untrained one",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="timed turns")
     parser.add_argument("--frames", type=int, help="of each clip, from its start, at most")
     parser.add_argument("--threads", type=int, help="of PyTorch")
@@ -33,9 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure, print the JSON, and write what is asked for."""
     from midframe.launch import minterpolate
+    from midframe.launch.inference import load_model, resolve_device
     from midframe.launch.video_speed import bench
+    from midframe.models import zoo
     from midframe.speed.turns import using_threads
 
+    models = [
+        (name, weights or None) for name, _, weights in (x.partition(":") for x in args.model)
+    ]
+    for name, weights in models:  # what cannot be measured is told before minutes are spent
+        load_model(zoo.config_of(name), weights, resolve_device(args.device))
     found: dict[str, Any] = {
         "benchmark": "video",
         "environment": environment("cpu"),
@@ -46,9 +59,8 @@ def run(args: argparse.Namespace) -> None:
     }
     with using_threads(args.threads) as found["threads"]:
         for video in args.video:
-            for named in args.model:
-                name, _, weights = named.partition(":")
-                row = bench(video, name, weights or None, args.rounds, args.device, args.frames)
+            for name, weights in models:
+                row = bench(video, name, weights, args.rounds, args.device, args.frames)
                 found["rows"].append(row)
                 print(json.dumps(row), file=sys.stderr, flush=True)
     found["load_after"] = _load()
