@@ -167,6 +167,12 @@ def test_order_is_by_kind_family_and_size() -> None:
     assert names.index("upr_llarge") < names.index("pwcnet") < names.index("average")
 
 
+def test_a_link_ends_where_its_address_does() -> None:
+    facts = {"official_weights": "a.tar of https://github.com/B/c; others fit as well"}
+    made = markdown(found({**row("ifrnet_s"), **facts}))
+    assert "| a.tar of [B/c](https://github.com/B/c); others fit as well |" in made
+
+
 def test_markdown_has_a_cell_for_every_column() -> None:
     rows = (row("ifrnet_s", **FULL), row("pwcnet", weight_keys="renamed: module -> net"))
     text = markdown(found(*rows, row("average", seconds=0.001, peak_bytes=5e6)))

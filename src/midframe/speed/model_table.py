@@ -131,7 +131,7 @@ def _line(cells: Sequence[str]) -> str:
 def _weights(row: Row) -> str:
     """Return where official weights are and on what terms, short."""
     text = str(row.get("official_weights") or NOTHING)
-    link = re.search(r"https://(?:github\.com/)?(\S+)", text)
+    link = re.search(r"https://(?:github\.com/)?([^\s,;]+)", text)
     if link is None:
         return re.split(r"[:;]", text)[0]
     text = re.sub(r"\blinks? in the README of ", "", text)
