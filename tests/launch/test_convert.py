@@ -209,7 +209,7 @@ def test_a_plan_writes_nothing_and_loads_no_weights(tmp_path, capsys):
     for said in (
         "24 frames of 32x32, 8 bit, 420",
         "60 frames at 59.94 (60000/1001) a second, 1.00 s",
-        "14 as they are in the input, 46 new",
+        "14 as they are in the input (1 of them the last one, once more), 46 new",
         "beside its video the input has: audio pcm_s16le",
         "MB for pictures",
         "nothing was written",

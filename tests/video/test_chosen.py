@@ -304,3 +304,14 @@ def test_the_beginning_of_a_video_is_its_first_frames_as_they_are_encoded(tmp_pa
     with av.open(str(short)) as made:
         kept = [bytes(packet) for packet in made.demux(video=0) if packet.size]
     assert kept == [bytes(packet) for packet in packets[: max(fits)]]
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_what_films_are_edited_in_stays_it(alpha):
+    clip = a_clip(Format(64, 48, 12, "444", "yuv", alpha), tags={"codec": "prores"})
+    for name in ("o.mov", "o.mkv"):
+        target = planned(name, clip)
+        assert target.encoder.codec == "prores" and target.options["profile"] == "4444"
+        assert target.form == Format(64, 48, 10, "444", "yuv", alpha)
+        assert any("12 bits become 10" in words for words in target.words)
+    assert planned("o.mp4", clip).encoder.codec == "hevc"

@@ -25,9 +25,10 @@ from midframe.models.base import Interpolator
 from midframe.models.timeline import BISECTION, ROUNDING, Timeline, ignores_time
 from midframe.speed.memory import ran_out
 from midframe.video.beside import beside
+from midframe.video.damage import Watched
 from midframe.video.frame import Frame
 from midframe.video.inbetween import Array, Maker, Predictor, Shown
-from midframe.video.pipeline import convert
+from midframe.video.pipeline import Reader, convert
 from midframe.video.profile import Profile
 from midframe.video.timing import Part
 
@@ -80,7 +81,11 @@ def make(job: Job, args: argparse.Namespace, load: Load, settings: Any, report: 
                 helped(count, work.folder, args) as helpers,
                 _on(device),
             ):
-                _make_parts(job, maker, work, device, _Count(work, counter, helpers), profile)
+                watched = Watched(job.clip, report.note)
+                count_of = _Count(work, counter, helpers)
+                _make_parts(job, watched, maker, work, device, count_of, profile)
+            if rest := watched.rest():
+                report.note(rest)
             segments = [work.path(part) for part in work.done()]
             if len(segments) < len(job.parts):
                 raise UserError(f"{job.out}: parts of it are missing; start the command again")
@@ -104,7 +109,7 @@ def help_out(job: Job, args: argparse.Namespace, load: Load, settings: Any) -> N
     maker = maker_of(model, device, job, args.batch, Report("none"))
     with work, Report("none").counting(0, 0) as counter, _on(device):
         settle(model, work.folder)
-        _make_parts(job, maker, work, device, _Count(work, counter, Helpers([])))
+        _make_parts(job, job.clip, maker, work, device, _Count(work, counter, Helpers([])))
 
 
 def maker_of(
@@ -169,6 +174,7 @@ def _finish_preview(one: Shown) -> Frame:
 
 def _make_parts(
     job: Job,
+    clip: Reader,
     maker: Maker,
     work: Work,
     device: torch.device,
@@ -182,7 +188,7 @@ def _make_parts(
 
     try:
         convert(
-            job.clip,
+            clip,
             job.clip.format,
             job.schedule,
             count.own(work.todo()),

@@ -27,6 +27,8 @@ def check_out(job: Job, overwrite: bool) -> None:
         UserError: where it would cost somebody something, or does not fit there.
     """
     out = job.out
+    if str(out) == "-":
+        raise UserError("-: nothing is written to standard output; give a file or a folder")
     if out.is_dir() and out.suffix.lower() in WRITTEN:
         raise UserError(f"{out} is a folder; give a file")
     if is_pattern(out):

@@ -117,6 +117,14 @@ class Job:
         """How many frames of the output are none of the input."""
         return len(self.schedule) - self.spacings[1]
 
+    @cached_property
+    def repeated(self) -> int:
+        """How many frames of the output show the last of the input after its first showing."""
+        end, count = len(self.clip) - 1, 0
+        while count < len(self.schedule) and self.schedule[-1 - count].position == end:
+            count += 1
+        return max(0, count - 1)
+
     @property
     def rate(self) -> Fraction | None:
         """Frames a second of the output; None: they vary."""
@@ -165,9 +173,12 @@ def plan(args: argparse.Namespace) -> Job:
     Args:
         args: see `midframe.launch.interpolate.add_arguments`.
     """
-    from midframe.video.target import Output, plan_output
+    from midframe.video.target import Output, plan_output, turns
+    from midframe.video.upright import upright
 
     request, clip = request_of(args), opened(args)
+    if not turns(args.second):
+        clip = upright(clip)
     audio = args.audio or ("copy" if request.slow == 1 else "drop")
     if audio == "copy" and request.slow != 1:
         raise UserError("--audio copy would not be in time with slow motion; give stretch or drop")
@@ -176,10 +187,11 @@ def plan(args: argparse.Namespace) -> Job:
     if args.second.suffix.lower() == RAW:
         rate = rate or USUAL_RATE  # which such a file does not hold anyway
     seen = replace(clip, format=wide(clip.format)) if args.preview else clip
-    target = plan_output(seen, args.second, rate, wanted, request.slow)
     # pictures and raw video have no duration that could be kept
     last = clip.last if clip.kind == "media" else Fraction(0)
     schedule = Schedule(clip.times, last, request)
+    mean = len(schedule) / schedule.duration if schedule.duration else None
+    target = plan_output(seen, args.second, rate, wanted, request.slow, mean)
     cuts = cuts_of(args, schedule)
     pieces = parts(schedule, part_frames(clip.format.width, clip.format.height))
     ends = args.ends or "interpolate"
@@ -215,7 +227,11 @@ def opened(args: argparse.Namespace) -> Clip:
         range=args.range,
         rate=args.input_fps and parse_rate(args.input_fps, "--input-fps"),
     )
-    return open_clip(args.input, reading)
+    clip = open_clip(args.input, reading)
+    if args.input_fps and clip.kind == "media" and clip.rate != reading.rate:
+        rate = f"{said_rate(clip.rate)} frames a second" if clip.rate else "uneven times"
+        raise UserError(f"--input-fps {args.input_fps}: {args.input} says {rate}; leave it out")
+    return clip
 
 
 def request_of(args: argparse.Namespace) -> Request:
@@ -279,7 +295,9 @@ def told_more(job: Job) -> Iterator[str]:
         beside.append(f"{job.clip.chapters} chapters")
     if beside:
         yield f"beside its video the input has: {', '.join(beside)}"
-    yield f"frames: {total - new} as they are in the input, {new} new"
+    again = job.repeated
+    repeats = f" ({again} of them the last one, once more)" if again else ""
+    yield f"frames: {total - new} as they are in the input{repeats}, {new} new"
     if isinstance(job.cuts, Cuts):
         yield f"shots: {len(job.cuts.numbers - {0}) + 1}; nothing is predicted across their cuts"
     elif job.cuts is not None:

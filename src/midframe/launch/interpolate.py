@@ -176,8 +176,9 @@ def _load(
         return _load_engine(args, frames, given)
     config = _config(args)
     name, cls = config["name"], zoo.check_config(config)
-    # classical models compute on the CPU anyway
-    device = resolve_device(args.device if cls.trainable else "cpu")
+    device = resolve_device(args.device)
+    if not cls.trainable:  # classical models compute on the CPU anyway
+        device = resolve_device("cpu")
     _check_given(name, cls, frames, given)
     words = {"option": "--weights ", "mend": "leave out --model to use it"}
     model = load_model(config, args.weights, device, precision=args.precision, **words)

@@ -25,11 +25,13 @@ class Frame:
         planes: Y, U, V or R, G, B or Y alone, then A if there is alpha: uint8 or, of more than 8
             bits, uint16, of the format's shapes.
         colour: what the numbers of YUV and of gray mean; of RGB, they are full range.
+        damaged: whether a decoder had to make up for what was missing of it.
     """
 
     format: Format
     planes: tuple[np.ndarray, ...]
     colour: Colour = Colour()
+    damaged: bool = False
 
     def rgb(self) -> np.ndarray:
         """Return RGB (3, H, W), float32 in [0, 1]; colours that it lacks are clipped."""

@@ -304,16 +304,19 @@ def parse_cuts(text: str, schedule: Schedule, where: str) -> Cuts:
         if not word:
             continue
         try:
-            frame = int(word) if word.isdecimal() else _first_from(Fraction(word), schedule)
+            time = None if word.isdecimal() else Fraction(word)
         except (ValueError, ZeroDivisionError) as error:
             raise UserError(
                 f"{where}, line {number}: {line.strip()[:40]!r} is neither a frame's number nor "
                 "seconds such as 12.5"
             ) from error
-        if not 0 <= frame < len(schedule.times):
+        frame = int(word) if time is None else _first_from(time, schedule)
+        if not 0 <= frame < len(schedule.times) or (time is not None and time < 0):
+            what = f"frame {frame}" if time is None else f"{line.strip()[:40]} (seconds)"
+            end = float(schedule.time(Fraction(len(schedule.times))))
             raise UserError(
-                f"{where}, line {number}: frame {frame} is not in the video, which has "
-                f"{len(schedule.times)}"
+                f"{where}, line {number}: {what} is not in the video, which has "
+                f"{len(schedule.times)} frames and ends at {end:.2f} s"
             )
         found.append(frame)
     return Cuts(found)

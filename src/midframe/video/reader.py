@@ -159,7 +159,7 @@ class Media:
                         continue  # before the first that is asked for
                     if picture.pts != ticks[number]:
                         break  # damage, or a container that tells other times where it is sought
-                yield Frame(self.form, self._planes(picture), self.colour)
+                yield Frame(self.form, self._planes(picture), self.colour, picture.is_corrupt)
                 number += 1
                 if number == last:
                     return

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,21 @@ from midframe.errors import UserError, known_names
 from midframe.video import codecs, pictures
 from midframe.video.clip import Clip
 from midframe.video.codecs import CONTAINERS, Encoder
-from midframe.video.colour import HD_HEIGHT, Colour
+from midframe.video.colour import Colour
 from midframe.video.format import Format
-from midframe.video.tags import FULL, LIMITED, Tags, number_of
+from midframe.video.kept import FINEST, colours, losses, pace, time_base
+from midframe.video.tags import FULL, Tags
 from midframe.video.yuv import SUFFIX as RAW
 from midframe.video.yuv import check_name
 
 WRITTEN = (*CONTAINERS, ".gif", ".y4m", RAW)
-_FINEST = 1_000_000  # units of time in a second
-_MULTIPLES = (720, 120, 24, 12, 4, 2, 1)
 # Where nothing but the codec can say the shape of pixels, and which codecs do.
 _NO_ASPECT = ("matroska", "webm")
 _ASPECT_WITHIN = ("h264", "hevc", "mpeg4")
 _Y4M_CHROMAS = ("420", "422", "444")
+_TURNED_WHEN_SHOWN = ("mp4", "mov", "matroska", "webm")
+# What films are edited in stays it, though a decoder says more bits than an encoder takes.
+_EDITED_IN = ("prores",)
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def plan_output(
     rate: Fraction | None,
     output: Output | None = None,
     stretch: Fraction = Fraction(1),
+    mean: Fraction | None = None,
 ) -> Target:
     """Choose how to write what is made of a clip.
 
@@ -103,11 +105,14 @@ def plan_output(
         rate: frames a second, None: they vary.
         output: what is asked for.
         stretch: how many times longer it lasts.
+        mean: frames a second of what has no rate; None: as the input.
 
     Raises:
         UserError: for a kind of file that is not written, and for what does not fit together.
     """
     path, output = Path(path), output or Output()
+    if output.lossless and output.quality is not None:
+        raise UserError("--quality is of what loses, --lossless loses nothing; give one of them")
     suffix = path.suffix.lower()
     if pictures.is_pattern(path) or path.is_dir() or not suffix:
         return _pictures(clip, path, rate, output)
@@ -116,7 +121,7 @@ def plan_output(
     if suffix not in WRITTEN:
         raise UserError(f"{path}: not a kind of video that is written; {_known(suffix)}")
     if suffix in CONTAINERS:
-        return _media(clip, path, rate, output, stretch)
+        return _media(clip, path, rate, output, stretch, mean)
     if output.codec is not None:
         raise UserError(
             f"--codec {output.codec}: {suffix} files know no choice of it; leave it out"
@@ -124,12 +129,22 @@ def plan_output(
     return _plain(clip, path, rate, output, stretch)
 
 
+def turns(path: str | Path) -> bool:
+    """Whether a file of this name can say how players should turn its frames."""
+    return CONTAINERS.get(Path(path).suffix.lower(), ("",))[0] in _TURNED_WHEN_SHOWN
+
+
 def _known(suffix: str) -> str:
     return known_names(suffix, WRITTEN)
 
 
 def _media(
-    clip: Clip, path: Path, rate: Fraction | None, output: Output, stretch: Fraction
+    clip: Clip,
+    path: Path,
+    rate: Fraction | None,
+    output: Output,
+    stretch: Fraction,
+    mean: Fraction | None,
 ) -> Target:
     muxer, usual = CONTAINERS[path.suffix.lower()]
     if muxer == "avi" and rate is None:
@@ -140,8 +155,8 @@ def _media(
         # what loses anyway gets what players expect; more chroma is there to be asked for
         wanted = replace(wanted, family="yuv", chroma="444" if not encoder.scale else "420")
     form, pixels = codecs.nearest(encoder, wanted, muxer)
-    colour, tags = _colours(clip, form, encoder)
-    words += _losses(clip, form, colour, encoder)
+    colour, tags = colours(clip, form, encoder)
+    words += losses(clip, form, colour, encoder)
     if encoder.even and form.family == "yuv" and form.chroma != "444":
         down, right = (2 if step > 1 else 1 for step in form.steps)
         padded = replace(form, width=_up(form.width, right), height=_up(form.height, down))
@@ -162,11 +177,11 @@ def _media(
         words.append(f"the shape of pixels, {tags.aspect}, is not kept: {encoder.codec} has none")
     how = "lossless" if output.lossless or encoder.lossless == {} else f"{_scale(encoder, options)}"
     words.insert(0, f"{encoder.codec} ({encoder.name}{how and ', ' + how}), {form}")
-    base = _base(clip, rate, stretch, 65_535 if encoder.codec == "mpeg4" else _FINEST)
+    base = time_base(clip, rate, stretch, 65_535 if encoder.codec == "mpeg4" else FINEST)
     if muxer == "avi" and rate is not None:
         base = 1 / rate
     return Target(
-        path, "media", muxer, form, colour, tags, rate, base, _pace(clip, rate), encoder,
+        path, "media", muxer, form, colour, tags, rate, base, pace(clip, rate, mean), encoder,
         pixels, options,
         output.threads, output.quality, words,
     )  # fmt: skip
@@ -232,6 +247,8 @@ def _encoder(
         return alpha, bits, family, chroma
 
     best = min(choices, key=lost)
+    if names and own in _EDITED_IN and lost(here[own])[0] <= lost(best)[0]:
+        best = here[own]
     words = []
     if names and best.codec != names[0]:
         words.append(f"{names[0]} is not used: {best.codec} loses less of {wanted}")
@@ -240,67 +257,13 @@ def _encoder(
     return best, words
 
 
-def _colours(clip: Clip, form: Format, encoder: Encoder | None) -> tuple[Colour, Tags]:
-    """Return what numbers of the output mean, and its tags: the input's wherever possible."""
-    given, tags, colour = clip.format, clip.tags, clip.colour
-    plain = Colour(colour.matrix, colour.range)  # nothing is written "as published"
-    full_only = encoder is not None and encoder.codec == "mjpeg"
-    if form.family == "rgb":
-        return plain, replace(tags, matrix=0, range=FULL)
-    if given.family == "rgb":
-        hd = form.height >= HD_HEIGHT
-        plain = Colour("bt709" if hd else "bt601", "full" if full_only else "limited")
-        if tags.primaries == 9:
-            plain = replace(plain, matrix="bt2020")
-        tags = replace(tags, matrix=number_of(plain.matrix))
-    elif full_only:
-        plain = replace(plain, range="full")
-    elif given.family == "gray" and form.family == "yuv":
-        tags = replace(tags, matrix=number_of(plain.matrix) if tags.matrix == 0 else tags.matrix)
-    said = FULL if plain.range == "full" else LIMITED
-    if said != LIMITED or tags.range or given.family == "rgb":
-        tags = replace(tags, range=said)
-    return plain, tags
-
-
-def _losses(clip: Clip, form: Format, colour: Colour, encoder: Encoder | None) -> list[str]:
-    given, words = clip.format, []
-    name = "this kind of file" if encoder is None else encoder.codec
-    if given.alpha and not form.alpha:
-        words.append(f"transparency is not kept: {name} has none here")
-    if form.depth < given.depth:
-        words.append(f"{given.depth} bits become {form.depth}, rounded: {name} holds no more here")
-    if given.family == "rgb" and form.family == "yuv":
-        words.append(f"RGB becomes YUV {form.chroma}, {colour}")
-    elif given.family == "yuv" and form.family == "rgb":
-        words.append(f"YUV ({colour}) becomes RGB; not every value has one")
-    elif given.family == form.family == "yuv" and form.chroma != given.chroma:
-        words.append(f"chroma {given.chroma} becomes {form.chroma}")
-    if given.family == "yuv" and form.family == "yuv" and colour.range != clip.colour.range:
-        words.append(f"{clip.colour.range} range becomes {colour.range}, as {name} has it")
-    return words
-
-
-def _base(clip: Clip, rate: Fraction | None, stretch: Fraction, finest: int) -> Fraction:
-    """Return a unit that the times of the output are whole numbers of, or finer than eyes see."""
-    first = clip.times[0] * stretch if len(clip.times) else Fraction(0)
-    if rate is not None:
-        exact = lcm(first.denominator, rate.numerator)
-        if exact <= finest:
-            return Fraction(1, exact)
-        return 1 / rate if rate.numerator <= finest else Fraction(1, finest)
-    grid = lcm(clip.times.grid, stretch.denominator)
-    multiple = next((m for m in _MULTIPLES if grid * m <= finest), 0)
-    return Fraction(1, grid * multiple if multiple else finest)
-
-
 def _plain(
     clip: Clip, path: Path, rate: Fraction | None, output: Output, stretch: Fraction
 ) -> Target:
     """Choose for files without a codec: .gif, .y4m and .yuv."""
     suffix, given = path.suffix.lower(), clip.format
     words: list[str] = []
-    base = 1 / rate if rate is not None else _base(clip, rate, stretch, _FINEST)
+    base = 1 / rate if rate is not None else time_base(clip, rate, stretch, FINEST)
     if suffix == ".gif":
         form = Format(given.width, given.height, 8, "444", "rgb", given.alpha)
         words.append("a GIF has 256 colours: frames are not exactly those of the input")
@@ -321,13 +284,13 @@ def _plain(
             form = replace(form, depth=10) if form.depth == 9 else form
         if suffix == RAW:
             check_name(path, form)
-    colour, tags = _colours(clip, form, None)
-    words += _losses(clip, form, colour, None)
+    colour, tags = colours(clip, form, None)
+    words += losses(clip, form, colour, None)
     words.insert(0, f"{suffix[1:]}, {form}")
     kind = {".gif": "gif", ".y4m": "y4m"}.get(suffix, "raw")
     if clip.others:
         words.append(f"{suffix} files hold nothing but frames: sound and the like are left out")
-    return Target(path, kind, "", form, colour, tags, rate, base, _pace(clip, rate), words=words)
+    return Target(path, kind, "", form, colour, tags, rate, base, pace(clip, rate), words=words)
 
 
 def _pictures(clip: Clip, path: Path, rate: Fraction | None, output: Output) -> Target:
@@ -345,22 +308,15 @@ def _pictures(clip: Clip, path: Path, rate: Fraction | None, output: Output) -> 
     family: Any = "gray" if given.family == "gray" and not alpha else "rgb"
     form = Format(given.width, given.height, 16 if deep else 8, "444", family, alpha)
     colour = Colour("bt601", "full")
-    words += _losses(clip, form, clip.colour if given.family == "yuv" else colour, None)
+    words += losses(clip, form, clip.colour if given.family == "yuv" else colour, None)
     words.insert(0, f"pictures ({suffix}), {form}")
     if clip.others:
         words.append("pictures hold no sound and the like: these are left out")
-    base = 1 / rate if rate is not None else Fraction(1, _FINEST)
+    base = 1 / rate if rate is not None else Fraction(1, FINEST)
     return Target(
         path, "pictures", suffix, form, colour, Tags(range=FULL), rate, base,
         quality=output.quality, words=words,
     )  # fmt: skip
-
-
-def _pace(clip: Clip, rate: Fraction | None) -> Fraction:
-    if rate is not None:
-        return rate
-    mean = len(clip) / clip.duration if clip.duration else Fraction(25)
-    return min(max(mean, Fraction(1)), Fraction(240)).limit_denominator(1001)
 
 
 def _up(side: int, step: int) -> int:

@@ -7,6 +7,7 @@ other, and at its end a list of them in JSON.
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -219,6 +220,7 @@ def open_encoder(target: Target) -> Any:
     import av
 
     assert target.encoder is not None
+    os.environ.setdefault("SVT_LOG", "1")  # or libsvtav1 says on standard error what it does
     context = av.CodecContext.create(target.encoder.name, "w")
     configure(context, target)
     try:
