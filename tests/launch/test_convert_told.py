@@ -136,3 +136,23 @@ def test_a_rate_of_pictures_is_followed(tmp_path):
         times = [frame.time for frame in container.decode(video=0)]
     wanted = [float(Fraction(n, 24)) for n in range(11)]
     np.testing.assert_allclose(times, wanted, atol=1e-3)
+
+
+def test_without_a_name_the_usual_model_is_taken_untrained_as_well(tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    interpolate.add_arguments(parser)
+    words = [str(film(tmp_path / "in.mp4", 3)), str(tmp_path / "o.mp4"), "--weights", "none"]
+    assert interpolate.run(parser.parse_args(words)) == 0
+    assert "model dis_refined" in (said := capsys.readouterr().out) and "untrained" in said
+    words[1:] = [str(tmp_path / "p.mp4"), "--weights", "other.pth"]
+    with pytest.raises(UserError, match="--model NAME"):
+        interpolate.run(parser.parse_args(words))
+
+
+def test_a_plan_looks_at_the_engine(tmp_path):
+    (tmp_path / "text.onnx").write_text("no graph")
+    parser = argparse.ArgumentParser()
+    interpolate.add_arguments(parser)
+    words = [str(film(tmp_path / "in.mp4", 3)), str(tmp_path / "o.mp4"), "--dry-run"]
+    with pytest.raises(UserError, match="text.onnx"):
+        interpolate.run(parser.parse_args([*words, "--engine", str(tmp_path / "text.onnx")]))

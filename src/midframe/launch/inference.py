@@ -102,7 +102,8 @@ def load_model(
     if model.trainable and path is None and UNTRAINED not in (weights, config.get("weights")):
         raise UserError(
             f"model {config.get('name')} needs trained weights: {option}FILE "
-            f"(midframe ships none for it; official ones: see `midframe models` and conf/model), "
+            "(midframe ships none for this network with these options; official ones: see "
+            "`midframe models` and conf/model), "
             f"or {option}{UNTRAINED} to run it untrained"
         )
     ready = zoo.for_inference(model, "bf16" if precision == "bf16" else "fp32").to(device)

@@ -148,6 +148,8 @@ def _read_pair(first: Path, second: Path) -> tuple[np.ndarray, np.ndarray]:
     from midframe.data.io import ImageFile
 
     for path in (first, second):
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; give two pictures, or a folder and a video")
         if not path.is_file():
             raise UserError(f"{path}: no such file")
     pictures = [ImageFile(str(path)).read() for path in (first, second)]
@@ -223,20 +225,23 @@ def _config(args: argparse.Namespace) -> dict[str, Any]:
     """Return the model to build: a run's own, with its options, where the weights are of one."""
     from midframe.launch.inference import as_trained
     from midframe.models import zoo
+    from midframe.models.shipped import SHIPPED
+    from midframe.models.weights import UNTRAINED
 
     run = as_trained(args.weights, args.model)
     if run is not None:
         return run
     if args.model:
         return zoo.config_of(args.model)
-    if args.weights:
+    if args.weights not in (None, "", UNTRAINED, SHIPPED):
         raise UserError(
             "--weights needs the name of the model that they are for: --model NAME "
             "(only a run directory of midframe says it itself)"
         )
     print(
-        f"model {DEFAULT_MODEL}: classical optical flow and a small network, whose weights come "
-        "with midframe; others: --model NAME"
+        f"model {DEFAULT_MODEL}: classical optical flow and a small network, "
+        + ("untrained" if args.weights == UNTRAINED else "whose weights come with midframe")
+        + "; others: --model NAME"
     )
     return zoo.config_of(DEFAULT_MODEL)
 

@@ -181,6 +181,8 @@ def run(args: argparse.Namespace, load: Callable[[], tuple[Interpolator, torch.d
         _tell(job, args, report)
         settings = _settings(args)  # of a model that there is
         if args.dry_run:
+            if args.engine is not None:
+                load()  # which is quick, and may be refused
             return 0
         from midframe.launch.convert import make
 
