@@ -13,13 +13,22 @@ import av
 import footage
 import numpy as np
 import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
 
 from midframe import cli
+from midframe.files import sha256_of
 from midframe.launch import locks, serve
 from midframe.models import shipped, zoo
 from midframe.serve.records import DEEP, PLAIN, Clip
 from midframe.serve.uploads import MP4
 from midframe.video.clip import open_clip
+
+
+def state_of(name):
+    """Return a state dict that fits a model."""
+    return zoo.build(zoo.config_of(name)).state_dict()
 
 
 def test_models_without_weights_are_offered(monkeypatch, tmp_path):
@@ -31,33 +40,62 @@ def test_models_without_weights_are_offered(monkeypatch, tmp_path):
 
 def test_models_that_come_with_weights_are_offered(monkeypatch, tmp_path):
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)
-    config = zoo.config_of("upr_small")
+    config, path = zoo.config_of("upr_small"), tmp_path / "upr_small.safetensors"
+    save_file(state_of("upr_small"), path)
     record = dict.fromkeys(shipped.KEYS, ()) | {
-        "model": {"name": "upr_small", "net": config["net"]}
-    }
+        "model": {"name": "upr_small", "net": config["net"]}, "sha256": sha256_of(path)
+    }  # fmt: skip
     (tmp_path / "upr_small.json").write_text(json.dumps(record))
     offered = serve.choices([], "cuda")
     assert list(offered) == ["dis", "average", "upr_small"]
     assert offered["upr_small"].words == ["--model", "upr_small", "--device", "cuda"]
+    path.write_bytes(path.read_bytes()[:-1])  # as an installation that broke off leaves it
+    assert list(serve.choices([], "cuda")) == ["dis", "average"]
 
 
 def test_models_given_with_weights_come_first(tmp_path):
-    path = tmp_path / "small.pth"
-    path.touch()
-    offered = serve.choices([f"ifrnet_s={path}", f"upr={path}"], "cuda")
-    assert [one.title for one in offered.values()][:2] == ["ifrnet_s", "upr"]
+    names = ["ifrnet_s", "upr_small"]
+    paths = [tmp_path / f"{name}.pth" for name in names]
+    for name, path in zip(names, paths):
+        torch.save(state_of(name), path)
+    offered = serve.choices([f"{name}={path}" for name, path in zip(names, paths)], "cuda")
+    assert [one.title for one in offered.values()][:2] == names
     first = next(iter(offered.values()))
-    assert first.words == ["--weights", str(path), "--device", "cuda", "--model", "ifrnet_s"]
+    assert first.words == ["--weights", str(paths[0]), "--device", "cuda", "--model", "ifrnet_s"]
 
 
-def test_runs_know_their_model(tmp_path, monkeypatch):
-    run = tmp_path / "run"
-    run.mkdir()
-    config = {"name": "ifrnet_s", "net": {"_target_": "midframe.models.ifrnet.IFRNet", "size": "S"}}
-    monkeypatch.setattr("midframe.launch.inference.as_trained", lambda path, name: config)
+@pytest.fixture
+def run(tmp_path):
+    """The directory of a run, with its best checkpoint."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump({"model": zoo.config_of("ifrnet_s")}))
+    torch.save(state_of("ifrnet_s"), folder / "best.ckpt")
+    return folder
+
+
+def test_runs_know_their_model(run):
     (offered, *_) = serve.choices([str(run)], "cpu").values()
     assert offered.title == "ifrnet_s"
     assert offered.words == ["--weights", str(run), "--device", "cpu"]
+
+
+def test_weights_that_no_job_could_load_are_told_at_the_start(tmp_path, capsys, run):
+    film = footage.write_video(tmp_path / "film.mp4", footage.pan(0, range(3)), "mpeg4")
+    other = tmp_path / "other.pth"
+    torch.save(state_of("upr_small"), other)
+    (tmp_path / "empty.ckpt").touch()
+    (run / "best.ckpt").write_bytes((run / "best.ckpt").read_bytes()[:5000])
+    for text, said in (
+        (f"ifrnet_s={film}", "film.mp4 cannot be read as weights"),
+        (f"ifrnet_s={tmp_path / 'empty.ckpt'}", "empty.ckpt cannot be read as weights"),
+        (f"ifrnet_s={other}", "other.pth does not fit IFRNet"),
+        (f"average={other}", "other.pth does not fit Average"),
+        (str(run), "best.ckpt cannot be read as weights"),
+    ):
+        assert cli.main(["serve", "--port", "0", "--weights", text]) == 2
+        (line,) = capsys.readouterr().err.splitlines()[-1:]
+        assert line.startswith("error: ") and said in line, line
 
 
 @pytest.mark.parametrize(

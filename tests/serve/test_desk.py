@@ -177,6 +177,27 @@ def test_an_upload_that_stops_half_way_is_given_up(tmp_path, monkeypatch):
     assert caught.value.status == 408
 
 
+def test_an_upload_of_single_bytes_is_given_up_and_one_that_goes_on_is_not(tmp_path, monkeypatch):
+    async def drips():
+        while True:
+            yield b"RIFF1234AVI "[:1]
+            await asyncio.sleep(0.002)
+
+    async def flows():
+        yield HEAD
+        for _ in range(10):
+            await asyncio.sleep(0.03)
+            yield bytes(1 << 15)
+
+    monkeypatch.setattr(uploads, "_PATIENCE", 0.15)
+    with pytest.raises(Refused, match="stopped; send the clip again") as caught:
+        asyncio.run(receive(drips(), None, tmp_path, 3_000))
+    assert caught.value.status == 408
+    (tmp_path / "clip").unlink()
+    path, _ = asyncio.run(receive(flows(), None, tmp_path, 1_000_000))
+    assert path.stat().st_size == len(HEAD) + 10 * (1 << 15)
+
+
 @pytest.mark.parametrize("error", [web.RequestPayloadError(), ConnectionResetError()])
 def test_a_request_that_breaks_off_is_refused_in_a_sentence(error):
     async def breaks(request):

@@ -31,6 +31,21 @@ def test_the_page_is_whole_and_lets_nothing_else_in(tmp_path):
     served(tmp_path, scenario)
 
 
+def test_the_address_without_its_last_letter_leads_to_the_page(tmp_path):
+    async def scenario(client):
+        for method in ("GET", "HEAD"):
+            address = f"/{TOKEN}"
+            headers = {"Host": client.host}
+            answer = await client.http.request(method, address, headers=headers)
+            assert answer.status == 200 and answer.url.path == f"/{TOKEN}/"
+            assert answer.headers["Content-Type"].startswith("text/html")
+            (led,) = answer.history
+            assert led.headers["Location"] == f"/{TOKEN}/"  # on whichever host and port it was
+            assert led.headers["Referrer-Policy"] == "no-referrer"
+
+    served(tmp_path, scenario)
+
+
 def test_without_the_token_nothing_is_told_or_done(tmp_path):
     async def scenario(client):
         for token in ("", "x", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "é"):

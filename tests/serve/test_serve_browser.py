@@ -91,12 +91,17 @@ def opened(browser):
     """Open a page; afterwards nothing must have failed or been asked of any other network."""
     contexts, said = [], []
 
-    def open_page(address, size=WIDE, **options):
+    def open_page(address, size=WIDE, refused=None, **options):
+        """Open it; ``refused`` is a status that the server gives, which the browser tells."""
         context = browser.new_context(viewport=size, reduced_motion="reduce", **options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)
-        page.on("console", lambda message: said.append(message.text))
+        known = f"Failed to load resource: the server responded with a status of {refused} "
+        page.on(
+            "console",
+            lambda one: None if one.text.startswith(known) else said.append(one.text),
+        )
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on(
             "request", lambda one: None if one.url.startswith(address) else said.append(one.url)
@@ -278,7 +283,8 @@ def test_impatient_presses_start_one_job_and_leave_none_behind(opened, server, f
     page.on("request", lambda one: ended.append(one.url) if one.method == "DELETE" else None)
     page.set_input_files("#file", behaving(film, tmp_path, steps=1000, pause=0.1))
     button = page.locator("#make")
-    button.dblclick()
+    with page.expect_request("**/api/jobs"):
+        button.dblclick()
     page.locator("#form").dispatch_event("submit")
     assert len(held) == 1 and button.is_disabled()
     page.get_by_role("button", name="Another clip").click()
@@ -317,6 +323,60 @@ def test_cancelling_and_errors_lead_back_to_the_settings(opened, server, film, t
     page.get_by_role("alert").wait_for()
     assert page.get_by_role("alert").inner_text() == "The memory does not suffice."
     assert page.get_by_role("button", name="Make frames").is_visible()
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_after_a_page_is_loaded_anew_the_settings_are_whole(opened, server, film, tmp_path, failed):
+    """Of a clip that browsers do not play, so that what is made next needs a copy of it."""
+    page = opened(server)
+    behave = {"error": "no memory"} if failed else {"steps": 1000, "pause": 0.1}
+    path = tmp_path / "old.avi"
+    path.write_bytes(b"RIFF1234AVI " + behaving(film, tmp_path, **behave).read_bytes()[-2000:])
+    page.set_input_files("#file", path)
+    page.locator("#unshown").wait_for()
+    facts, outcome = (page.locator(name).inner_text() for name in ("#facts", "#outcome"))
+    with page.expect_request("**/api/jobs") as asked:
+        page.get_by_role("button", name="Make frames").click()
+    assert asked.value.post_data_json["preview"]
+    if failed:
+        page.get_by_role("alert").wait_for()
+        page.reload()
+        page.get_by_role("alert").wait_for()
+        assert page.get_by_role("alert").inner_text() == "No memory."
+    else:
+        page.get_by_role("button", name="Cancel").wait_for()
+        page.wait_for_function("() => location.hash.length > 1")
+        page.reload()
+        page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("heading", name="old.avi").wait_for()
+    assert page.locator("#facts").inner_text() == facts and "25 frames a second" in facts
+    assert page.locator("#outcome").inner_text() == outcome and "instead of" in outcome
+    assert page.locator("#original").get_attribute("src").startswith("api/clips/")
+    with page.expect_request("**/api/jobs") as asked:
+        page.get_by_role("button", name="Make frames").click()  # however soon
+    assert asked.value.post_data_json["preview"]
+    page.close()  # before the server, of whose job it asks
+
+
+def test_a_page_of_a_clip_that_is_gone_says_so(opened, server):
+    page = opened(server, refused=404)
+    page.goto(f"{server}#0123456789abcdef")
+    page.reload()
+    page.get_by_role("alert").wait_for()
+    assert page.get_by_role("alert").inner_text().startswith("This clip is no longer here")
+    assert page.locator("#drop").is_visible() and page.url == server
+
+
+def test_times_are_rounded_before_they_are_split(opened, server):
+    page = opened(server)
+    times = {
+        0.04: "0 s", 0.36: "0.4 s", 59.94: "59.9 s", 59.96: "1 min 0 s", 60: "1 min 0 s",
+        119.4: "1 min 59 s", 119.7: "2 min 0 s", 3599.8: "60 min 0 s",
+    }  # fmt: skip
+    told = page.evaluate(
+        "(times) => import('./words.js').then((words) => times.map(words.duration))", list(times)
+    )
+    assert told == list(times.values())
 
 
 def test_a_file_that_is_too_large_is_refused_by_the_page(opened, server, tmp_path):

@@ -96,7 +96,7 @@ def choices(weights: list[str], device: str) -> dict[str, Any]:
 
     Raises:
         UserError: for weights that are not there, of no known model, or of one that needs more
-            than frames.
+            than frames, or that do not load.
     """
     from midframe.models import shipped, zoo
     from midframe.serve.records import Choice
@@ -105,6 +105,7 @@ def choices(weights: list[str], device: str) -> dict[str, Any]:
     for number, text in enumerate(weights):
         name, path, config = _trained(text)
         _check_needs(name, zoo.check_config(config).needs, text)
+        _check_weights(config, path)
         words = ["--weights", str(path.absolute()), "--device", device]
         words += ["--model", name] if text.startswith(f"{name}=") else []
         found[f"weights-{number}"] = Choice(name, f"Weights: {path.name or path}.", words)
@@ -114,6 +115,7 @@ def choices(weights: list[str], device: str) -> dict[str, Any]:
             config = zoo.config_of(name)
             model = zoo.check_config(config)
             if not model.needs and (not model.trainable or shipped.record_for(config)):
+                _check_weights(config, None)
                 note = _NOTES.get(name, str((config.get("info") or {}).get("paper", "")))
                 words = ["--device", device] if model.trainable else []
                 found[name] = Choice(_TITLES.get(name, name), note, ["--model", name, *words])
@@ -145,6 +147,17 @@ def _check_needs(name: str, needs: frozenset[str], text: str) -> None:
     lacking = sorted(set(needs) - {"motion"})
     if lacking:
         raise UserError(f"--weights {text}: model {name} needs {', '.join(lacking)}, not a clip")
+
+
+def _check_weights(config: dict[str, Any], path: Path | None) -> None:
+    """Load a model as its jobs will, but for the device: what does not fit is told now."""
+    import torch
+
+    from midframe.launch.inference import load_model
+
+    with redirect_stdout(sys.stderr):
+        weights, device = None if path is None else str(path), torch.device("cpu")
+        load_model(config, weights, device, option="--weights ", mend="give its run alone")
 
 
 def _look_for_server() -> None:
@@ -198,9 +211,8 @@ async def _serve(
 ) -> None:
     import secrets
 
-    from aiohttp import web
-
     from midframe.serve.app import build
+    from midframe.serve.connections import answered
     from midframe.serve.jobs import Desk
     from midframe.serve.records import Limits
     from midframe.serve.uploads import MEGABYTE
@@ -213,13 +225,8 @@ async def _serve(
         if signal.getsignal(one) is not signal.SIG_IGN:  # as nohup has it
             asyncio.get_running_loop().add_signal_handler(one, ended.set)
     app = build(Desk(folder, command, offered, limits), token)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_PARTING)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listening).start()
+    async with answered(app, listening, limits, _PARTING):
         print(f"http://{LOOPBACK}:{listening.getsockname()[1]}/{token}/")
         print("open this address in a browser on this machine; Ctrl-C ends it", flush=True)
         await ended.wait()
         print("ending", flush=True)
-    finally:
-        await runner.cleanup()

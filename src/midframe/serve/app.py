@@ -16,6 +16,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from midframe.serve.child import unexpected
+from midframe.serve.connections import is_of_use
 from midframe.serve.jobs import FACTORS, Desk
 from midframe.serve.records import Job
 from midframe.serve.uploads import Kind, Refused, download_name
@@ -62,6 +63,7 @@ def build(desk: Desk, token: str) -> web.Application:
     app = web.Application(middlewares=[_guard(token)], client_max_size=_JSON)
     pages = Pages(desk)
     top = f"/{token}"
+    app.router.add_get(top, _to(f"{top}/"))
     for name in PAGE:
         app.router.add_get(f"{top}/{name}", _page(name))
     app.router.add_get(f"{top}/api/choices", pages.choices)
@@ -109,6 +111,7 @@ def _guard(token: str) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             _check(request, token)
+            is_of_use(request)
             return await handler(request)
         except Refused as error:
             return _refusal(error.status, error.message)
@@ -149,6 +152,13 @@ def _check(request: web.Request, token: str) -> None:
 
 def _refusal(status: int, message: str) -> web.Response:
     return web.json_response({"error": message}, status=status)
+
+
+def _to(address: str) -> Handler:
+    async def lead(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": address})
+
+    return lead
 
 
 def _page(name: str) -> Handler:
@@ -206,7 +216,9 @@ class Pages:
     async def start(self, request: web.Request) -> web.StreamResponse:
         """Make something of a clip."""
         try:
-            asked = await request.json()
+            asked = await asyncio.wait_for(request.json(), self._desk.limits.patience)
+        except asyncio.TimeoutError as error:
+            raise Refused(408, "The request did not come to its end.") from error
         except (ValueError, RecursionError):  # no JSON, or lists in lists in lists
             asked = None
         if not isinstance(asked, dict):

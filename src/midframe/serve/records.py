@@ -33,6 +33,8 @@ class Limits:
         clips: that are kept.
         results: that are kept.
         age: seconds after which what nobody looks at is removed.
+        connections: at once.
+        patience: seconds for the head of a request, and for a small body.
     """
 
     bytes: int = 500 * MEGABYTE
@@ -44,6 +46,8 @@ class Limits:
     clips: int = 16
     results: int = 32
     age: float = 3600.0
+    connections: int = 64
+    patience: float = 30.0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import time
 import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from midframe.plain_text import plain
 MEGABYTE = 1_000_000
 _HEAD = 4096  # bytes that tell what a file is
 _SPARE = 200 * MEGABYTE  # of the disk, beside what is received
-_PATIENCE = 60.0  # seconds without a byte
+_PATIENCE = 60.0  # seconds that may be waited for as many bytes as these
+_LEAST = 1 << 14
 _LONGEST_NAME = 80
 _CUT_OFF = "The upload was cut off; send the clip again."
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
@@ -125,8 +127,7 @@ async def _write(chunks: AsyncIterator[bytes], path: Path, limit: int) -> tuple[
     size, kind = 0, None
     with path.open("xb") as file:
         waiting = b""
-        iterator = chunks.__aiter__()
-        while (chunk := await _next(iterator)) is not None:
+        async for chunk in _in_time(chunks):
             size += len(chunk)
             if size > limit:
                 raise too_large(limit)
@@ -156,15 +157,24 @@ def too_large(limit: int) -> Refused:
     )
 
 
-async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
-    try:
-        return await asyncio.wait_for(chunks.__anext__(), _PATIENCE)
-    except StopAsyncIteration:
-        return None
-    except asyncio.TimeoutError as error:
-        raise Refused(408, "The upload stopped; send the clip again.") from error
-    except ConnectionError as error:
-        raise Refused(400, _CUT_OFF) from error
+async def _in_time(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield what is sent, unless it is too slow: single bytes now and then would never end."""
+    iterator, patience, new = chunks.__aiter__(), _PATIENCE, 0
+    while True:
+        begun = time.monotonic()
+        try:
+            chunk = await asyncio.wait_for(iterator.__anext__(), patience)
+        except StopAsyncIteration:
+            return
+        except asyncio.TimeoutError as error:
+            raise Refused(408, "The upload stopped; send the clip again.") from error
+        except ConnectionError as error:
+            raise Refused(400, _CUT_OFF) from error
+        patience -= time.monotonic() - begun  # what the disk takes is not the sender's
+        new += len(chunk)
+        if new >= _LEAST:
+            patience, new = _PATIENCE, 0
+        yield chunk
 
 
 def _known(head: bytes) -> Kind:

@@ -10,7 +10,8 @@ const parts = (...ids) => Object.fromEntries(ids.map((id) => [id, at(id)]));
 const player = new Player({ ...parts("before", "after", "stage", "handle", "seek", "clock", "kind", "play"), figure: at("player") });
 let choices = null; // what the server offers
 let clip = null; // what was sent
-let plays = true; // whether the browser can show it as it is
+let shown = null; // of which the settings are shown
+let plays = Promise.resolve(true); // whether the browser can show it as it is
 let job = null;
 let upload = null;
 let turn = 0; // answers to earlier questions are dropped
@@ -95,16 +96,14 @@ function send(file) {
 
 function fail(text) {
   upload = job = null; // so that another clip may be dropped
-  show(clip === null ? "choose" : "setup");
+  back();
   say(text);
 }
 
 // --- settings ---
 
 async function setup(told) {
-  const mine = turn;
-  clip = told;
-  plays = true;
+  clip = shown = told;
   at("setup-title").textContent = clip.name;
   const rate = clip.even ? `${number(clip.fps)} frames a second` : `about ${number(clip.fps)} frames a second, uneven`;
   at("facts").textContent = `${clip.width} × ${clip.height}, ${rate}, ${duration(clip.seconds)}`;
@@ -115,11 +114,16 @@ async function setup(told) {
   at("unshown").hidden = true;
   at("original").src = `api/clips/${clip.id}/file`;
   at("setup-title").focus({ preventScroll: true });
-  const can = await loaded(at("original"));
-  if (mine !== turn) return;
-  plays = can;
-  at("original").hidden = !plays;
-  at("unshown").hidden = plays;
+  plays = loaded(at("original"));
+  const can = await plays;
+  if (shown !== told) return;
+  at("original").hidden = !can;
+  at("unshown").hidden = can;
+}
+
+function back() {
+  if (clip !== null && shown?.id !== clip.id) setup(clip); // the page was loaded anew meanwhile
+  else show(clip === null ? "choose" : "setup");
 }
 
 function settings() {
@@ -145,11 +149,14 @@ async function start(event) {
   say("");
   const mine = turn;
   at("make").disabled = true; // a second press would start another job, which nobody sees
+  const asked = { clip: clip.id, ...settings() };
   let begun;
   try {
+    asked.preview = !(await plays);
+    if (mine !== turn) return;
     begun = await ask("jobs", {
       method: "POST", headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ clip: clip.id, preview: !plays, ...settings() }),
+      body: JSON.stringify(asked),
     });
   } catch (error) {
     if (mine === turn) say(error.message);
@@ -215,7 +222,7 @@ async function cancel() {
   upload?.abort();
   upload = job = null;
   history.replaceState(null, "", location.pathname);
-  show(clip === null ? "choose" : "setup");
+  back();
   at("said").textContent = "Cancelled";
   if (gone !== null) end(gone);
 }
@@ -334,8 +341,9 @@ async function begin() {
     job = await ask(`jobs/${location.hash.slice(1)}`); // the page was loaded anew
     clip = job.clip;
     follow();
-  } catch {
+  } catch (error) {
     restart();
+    say(error.message);
   }
 }
 

@@ -5,8 +5,10 @@ export function number(value, digits = 2) {
 }
 
 export function duration(seconds) {
-  if (seconds < 60) return `${number(seconds, 1)} s`;
-  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  const short = Number(seconds.toFixed(1)); // rounded first: there is no minute of 60 s
+  if (short < 60) return `${short} s`;
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
 export function left(seconds) {
