@@ -156,3 +156,21 @@ def test_a_plan_looks_at_the_engine(tmp_path):
     words = [str(film(tmp_path / "in.mp4", 3)), str(tmp_path / "o.mp4"), "--dry-run"]
     with pytest.raises(UserError, match="text.onnx"):
         interpolate.run(parser.parse_args([*words, "--engine", str(tmp_path / "text.onnx")]))
+
+
+def test_a_plan_says_what_cannot_be_kept(tmp_path, capsys):
+    source = film(tmp_path / "in.mp4", 3)
+    titled = tmp_path / "in.mkv"
+    with av.open(str(source)) as container, av.open(str(titled), "w") as out:
+        stream = out.add_stream_from_template(container.streams.video[0])
+        out.add_attachment("font.ttf", "font/ttf", b"glyphs")
+        for packet in container.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    for name, there in (("o.mp4", True), ("o.mkv", False)):
+        run(titled, tmp_path / name, "--dry-run")
+        said = capsys.readouterr().out
+        assert ("attachment" in said.partition("beside its video")[2].partition("\n")[2]) == there
+        assert said.splitlines()[-1] == "nothing was written: --dry-run"
+        assert not (tmp_path / name).exists()

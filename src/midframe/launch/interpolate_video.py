@@ -173,14 +173,20 @@ def run(args: argparse.Namespace, load: Callable[[], tuple[Interpolator, torch.d
         args: see `add_arguments` and `midframe.launch.interpolate.add_arguments`.
         load: gives the model and where it is, once the files were looked at.
     """
+    from midframe.video.join import planned
+
     report = Report(args.progress)
     with report.telling():
         _check_words(args)
         job = plan(args)
         check_out(job, args.overwrite)
+        lost = planned(job.clip, job.target, stretch=job.request.slow, audio=job.audio)
         _tell(job, args, report)
         settings = _settings(args)  # of a model that there is
         if args.dry_run:
+            for words in lost:  # which a conversion says when it has happened
+                report.note(words)
+            report.say("nothing was written: --dry-run")
             if args.engine is not None:
                 load()  # which is quick, and may be refused
             return 0
@@ -254,7 +260,6 @@ def _tell(job: Job, args: argparse.Namespace, report: Report) -> None:
     if args.dry_run:
         for line in told_more(job):
             report.say(line)
-        report.say("nothing was written: --dry-run")
 
 
 def _player(job: Job) -> str:

@@ -5,7 +5,9 @@ The file is written aside and renamed when it is complete. Memory does not grow 
 
 from __future__ import annotations
 
+import errno
 import heapq
+import io
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +19,7 @@ from midframe.errors import UserError, known_names
 from midframe.files import aside_of, remove_leftovers
 from midframe.video.clip import Clip
 from midframe.video.plain import write_gif_parts, write_pictures, write_raw, write_y4m
+from midframe.video.reader import reason
 from midframe.video.target import Target
 from midframe.video.tracks import Tracks
 from midframe.video.writer import Part, configure, side_data
@@ -75,6 +78,36 @@ def join(
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def planned(
+    clip: Clip, target: Target, *, stretch: Fraction = Fraction(1), audio: Audio = "copy"
+) -> list[str]:
+    """Return what `join` will not keep, as far as it can be known before a frame is made.
+
+    The head of the output is written, in memory, to see whether its container takes everything.
+
+    Args:
+        clip: the input.
+        target: how it is written.
+        stretch: see `join`.
+        audio: see `join`.
+
+    Raises:
+        UserError: if the container refuses; says the way out.
+    """
+    import av
+
+    if target.kind in _PLAIN or target.encoder is None:
+        return []
+    late = clip.times[0] * stretch if target.muxer == "avi" and len(clip) else Fraction(0)
+    tracks = Tracks(clip, target, stretch, audio, late)
+    try:
+        with tracks, av.open(io.BytesIO(), "w", format=target.muxer) as out:
+            _begin(out, clip, target, tracks)
+    except (av.FFmpegError, ValueError) as error:
+        raise _refused(target.path, tracks, error) from error
+    return tracks.words
+
+
 def _mux(
     parts: Sequence[Part],
     clip: Clip,
@@ -97,20 +130,34 @@ def _mux(
     options = {"movflags": "+faststart"} if target.muxer in ("mp4", "mov") else {}
     try:
         with tracks, av.open(str(aside), "w", format=target.muxer, options=options) as out:
-            stream = _video_stream(out, clip, target)
-            tracks.add(out)
-            out.metadata.update(_kept(clip.tags.metadata))
-            tracks.add_chapters(out)
+            stream = _begin(out, clip, target, tracks)
             video = _stamped(parts, stream, target.base, last, late)
             for _, packet in heapq.merge(video, tracks.packets(), key=lambda item: item[0]):
                 out.mux(packet)
         aside.replace(final)
     except (av.FFmpegError, ValueError) as error:
-        what = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot write {path}: {what}") from error
+        raise _refused(path, tracks, error) from error
     finally:
         aside.unlink(missing_ok=True)
     return tracks.words
+
+
+def _begin(out: Any, clip: Clip, target: Target, tracks: Tracks) -> Any:
+    """Write the head of a file and return its stream of the video."""
+    stream = _video_stream(out, clip, target)
+    tracks.describe_video(stream)
+    tracks.add(out)
+    out.metadata.update(_kept(clip.tags.metadata))
+    tracks.add_chapters(out)
+    out.start_encoding()
+    return stream
+
+
+def _refused(path: Path, tracks: Tracks, error: Exception) -> UserError:
+    words = f"cannot write {path}: {reason(error)}"
+    if tracks.sounds and getattr(error, "errno", errno.EINVAL) == errno.EINVAL:
+        words += f"; if that is for {' or '.join(tracks.sounds)}, --audio drop leaves sound out"
+    return UserError(words)
 
 
 def _video_stream(out: Any, clip: Clip, target: Target) -> Any:

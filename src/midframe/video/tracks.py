@@ -13,13 +13,17 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Any
 
-from midframe.video import sound, subtitles
-from midframe.video.clip import Clip
-from midframe.video.reader import opened
+from midframe.errors import UserError
+from midframe.video import channels, sound, subtitles, timecode
+from midframe.video.clip import Clip, Other
+from midframe.video.reader import opened, reason
 from midframe.video.target import Target
 
 _ATTACHES = ("matroska",)
 _COVERS = ("mp4",)
+_TIMECODES = ("mp4", "mov", "matroska")
+_SAYS_DEFAULT = ("mov", "matroska")  # containers that tell which streams are to be shown
+_WANTS_LAYOUT = ("mp4", "mov")  # of PCM; it is missed when the file ends
 _CHAPTERS = ("mp4", "mov", "matroska", "webm")
 # Languages that QuickTime knows by their older names.
 _QUICKTIME = {"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "ces": "cze"}
@@ -33,10 +37,14 @@ class _Track:
     """A stream on its way.
 
     Attributes:
+        name: for people.
         convert: gives the packets of the output for one of the input, or for None at the end.
+        coder: of text, which tells at the end what it left out.
     """
 
+    name: str
     convert: Callable[[Any], Iterator[Timed]]
+    coder: subtitles.Recoder | None = None
 
 
 class Tracks:
@@ -51,6 +59,7 @@ class Tracks:
 
     Attributes:
         words: what could not be kept, or not as it was.
+        sounds: names of those that are written.
     """
 
     def __init__(
@@ -59,12 +68,13 @@ class Tracks:
         self.clip, self.target, self.stretch, self.audio = clip, target, stretch, audio
         self._start = clip.start + late / stretch  # of the input, which is 0 in the output
         self.words: list[str] = []
+        self.sounds: list[str] = []
         self._stack = ExitStack()
         self._input: Any = None
         self._tracks: dict[int, _Track] = {}
 
     def __enter__(self) -> Tracks:
-        if self.clip.kind == "media" and (self.clip.others or self.clip.chapters):
+        if self.clip.kind == "media":
             self._input = self._stack.enter_context(opened(self.clip.path))
         return self
 
@@ -82,8 +92,7 @@ class Tracks:
             return
         for other in self.clip.others:
             stream = self._input.streams[other.index]
-            name = f"{other.kind} {other.codec or 'of unknown kind'}"
-            name += f" ({other.language})" if other.language else ""
+            name = _name(other, stream)
             if other.kind == "audio":
                 self._add_audio(out, stream, name)
             elif other.kind == "subtitle":
@@ -94,8 +103,43 @@ class Tracks:
                 self._add_cover(out, stream, name)
             elif other.kind == "video":
                 self._leave(name, "one video is written")
-            elif not self.clip.chapters:  # whose titles some containers keep in a stream
+            elif not self._is_told_otherwise(stream):
                 self._leave(name, "it is no sound, subtitle or font")
+
+    def describe_video(self, made: Any) -> None:
+        """Say of the video's stream whether it is to be shown, and the timecode it begins at."""
+        from av.stream import Disposition
+
+        made.disposition = Disposition.default
+        if self._input is None:
+            return None
+        beside = {other.index for other in self.clip.others}
+        film = next(s for s in self._input.streams.video if s.index not in beside)
+        if any(name in self.clip.tags.container for name in _SAYS_DEFAULT):
+            made.disposition = film.disposition
+        label = timecode.label_of(
+            film.metadata, self._input.metadata, *(s.metadata for s in self._input.streams)
+        )
+        if not label:
+            return None
+        if self.stretch != 1:
+            return self._leave(f"timecode {label}", "it would run slower than the clock")
+        if self.target.muxer not in _TIMECODES:
+            return self._leave(f"timecode {label}", "this container has none")
+        carried = timecode.carried(label, self.clip.rate, self.target.rate)
+        if carried is None:
+            why = "the output's rate has none for that frame"
+            return self._leave(f"timecode {label}", why)
+        made.metadata["timecode"] = carried
+        return None
+
+    def _is_told_otherwise(self, stream: Any) -> bool:
+        """Whether a stream of data holds titles of chapters, or a timecode."""
+        from av.stream import Discard
+
+        # FFmpeg reads chapters of MOV from a track of text, which it then passes over
+        titles = self.clip.chapters and stream.name == "bin_data" and stream.discard == Discard.all
+        return bool(titles or timecode.label_of(stream.metadata))
 
     def add_chapters(self, out: Any) -> None:
         """Give the output the input's chapters, at the same places."""
@@ -126,25 +170,52 @@ class Tracks:
         import av
 
         streams = [self._input.streams[index] for index in self._tracks]
-        try:
-            for packet in self._input.demux(*streams):
-                if packet.size:
-                    yield from self._tracks[packet.stream.index].convert(packet)
-        except av.FFmpegError:
-            self.words.append("sound and subtitles end where the file is damaged")
+        packets = self._input.demux(*streams)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                self.words.append("sound and subtitles end where the file is damaged")
+                break
+            if packet is None:
+                break
+            if packet.size:
+                yield from self._converted(self._tracks[packet.stream.index], packet)
         for track in self._tracks.values():
-            yield from track.convert(None)
+            yield from self._converted(track, None)
+            if track.coder is not None and track.coder.plainer:
+                self.words.append(f"{track.name} is without styles that it has in the input")
+
+    def _converted(self, track: _Track, packet: Any) -> Iterator[Timed]:
+        import av
+
+        try:
+            for time, made in track.convert(packet):
+                if time >= 0 or self.target.muxer != "avi":
+                    yield time, made  # AVI cannot say so, and would move everything
+        except av.FFmpegError as error:
+            raise UserError(
+                f"cannot write {self.target.path}: {track.name} cannot be encoded "
+                f"({reason(error)}); --audio drop leaves sound out"
+            ) from error
 
     def _add_audio(self, out: Any, stream: Any, name: str) -> None:
         if self.audio == "drop":
             return self._leave(name, "as --audio drop has it")
         stretch = self.stretch if self.audio == "stretch" else Fraction(1)
         begin = (stream.start_time or 0) * stream.time_base - self._start
-        late = self.target.muxer == "avi" and begin > _SOON  # it holds no such offset: silence
+        avi = self.target.muxer == "avi"
+        late = avi and begin > _SOON  # it holds no such offset: silence
+        if avi and begin < -_SOON:
+            lost = f"{float(-begin):.2f} s of {name} are left out"
+            self.words.append(f"{lost}: AVI begins with its first frame, and they come before")
         if stretch == 1 and not late:
             made = self._copied(out, stream)
             if made is not None:
-                self._tracks[stream.index] = _Track(lambda packet: self._moved(packet, made, 1))
+                self.sounds.append(name)
+                self._tracks[stream.index] = _Track(
+                    name, lambda packet: self._moved(packet, made, 1)
+                )
                 if self.stretch != 1:
                     self.words.append(f"{name} is copied: it ends before the picture does")
                 return None
@@ -153,15 +224,18 @@ class Tracks:
         made = sound.add_stream(out, stream, self.target.muxer)
         if made is None:
             return self._leave(name, "this container takes none that can be written")
+        self.sounds.append(name)
         self._describe(made, stream)
         end = self.clip.start + self.clip.times[-1] + self.clip.last
         coder = sound.Recoder(stream, made, stretch, self._start, from_start=late, end=end)
-        self._tracks[stream.index] = _Track(coder.convert)
+        self._tracks[stream.index] = _Track(name, coder.convert)
         how = "as this container takes no such"
         if late:
             how = "with silence before it, as it starts later than the picture"
         if stretch != 1:
             how = f"stretched {stretch} times"
+        moved = channels.said(stream.codec_context.layout, made.codec_context.layout)
+        how += f"; {moved}" if moved else ""
         self.words.append(f"{name} becomes {made.codec_context.name}, {how}")
         return None
 
@@ -169,7 +243,7 @@ class Tracks:
         made = self._copied(out, stream)
         if made is not None:
             self._tracks[stream.index] = _Track(
-                lambda packet: self._moved(packet, made, self.stretch)
+                name, lambda packet: self._moved(packet, made, self.stretch)
             )
             return
         made = subtitles.add_stream(out, stream, self.target.muxer)
@@ -178,7 +252,7 @@ class Tracks:
             return
         self._describe(made, stream)
         recoder = subtitles.Recoder(stream, made, self.stretch, self._start)
-        self._tracks[stream.index] = _Track(recoder.convert)
+        self._tracks[stream.index] = _Track(name, recoder.convert, recoder)
         self.words.append(f"{name} becomes {made.name}")
 
     def _add_attachment(self, out: Any, stream: Any, name: str) -> None:
@@ -199,7 +273,7 @@ class Tracks:
         elif self.target.muxer in _COVERS and codec in ("mjpeg", "png"):
             made = out.add_stream_from_template(stream, opaque=True)
             made.disposition = stream.disposition
-            self._tracks[stream.index] = _Track(lambda packet: _still(packet, data, made))
+            self._tracks[stream.index] = _Track(name, lambda packet: _still(packet, data, made))
         else:
             self._leave(name, "this container takes none")
 
@@ -207,7 +281,14 @@ class Tracks:
         """Return a stream of the output for packets as they are, None if it takes none such."""
         if stream.codec_context is None or not _takes(self.target.muxer, stream):
             return None
+        layout = None
+        if stream.type == "audio" and self.target.muxer in _WANTS_LAYOUT:
+            layout = channels.layout_of(stream.codec_context.layout)
+            if layout is None and self.target.muxer == "mp4":
+                return None
         made = out.add_stream_from_template(stream, opaque=True)
+        if layout is not None and layout != made.codec_context.layout.name:
+            made.codec_context.layout = layout
         self._describe(made, stream)
         return made
 
@@ -236,8 +317,6 @@ class Tracks:
             packet.dts = packet.pts
         if stretch != 1:
             packet.duration = round((packet.duration or 0) * stretch)
-        if packet.dts < 0 and self.target.muxer == "avi":
-            return  # it cannot say so, and would move everything
         packet.stream = made
         yield packet.dts * base, packet
 
@@ -246,6 +325,12 @@ class Tracks:
 
     def _leave(self, name: str, why: str) -> None:
         self.words.append(f"{name} is left out: {why}")
+
+
+def _name(other: Other, stream: Any) -> str:
+    """Return what a stream is called, for people."""
+    codec = other.codec or (other.kind == "data" and stream.name) or "of unknown kind"
+    return f"{other.kind} {codec}" + (f" ({other.language})" if other.language else "")
 
 
 def _first_packet(clip: Clip, index: int) -> bytes:
