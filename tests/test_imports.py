@@ -144,6 +144,13 @@ def test_importing_the_package_loads_nothing_heavy():
     assert not loaded & (FRAMEWORKS | LAZY | {"torch", "numpy", "cv2", "yaml", "torchmetrics"})
 
 
+def test_the_command_is_a_module_of_python_too():
+    words = [sys.executable, "-m", "midframe"]
+    run = subprocess.run([*words, "--help"], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("usage: midframe COMMAND")
+    assert subprocess.run([*words, "nonsense"], capture_output=True).returncode == 2
+
+
 def test_using_a_model_and_listing_all_loads_no_framework():
     loaded = _loaded_by(
         "import midframe; midframe.create_model('ifrnet_s'); "

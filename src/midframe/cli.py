@@ -242,7 +242,7 @@ COMMANDS = {
         _export,
         "MODEL",
         "a model for other programs: midframe export ifrnet --weights FILE\n"
-        "[--format onnx|pt2|ncnn] [--size WxH|dynamic]",
+        "[--format onnx|pt2|ncnn] [--size HxW|dynamic]",
     ),
     "release": Command(
         _release,

@@ -66,11 +66,11 @@ def test_an_export_says_whether_its_weights_are_averaged(
 ):
     asked, really = [], making.make
 
-    def make_less(one, path):
+    def make_less(one, path, tell):
         """Record a network of one layer with what is known of the weights, which is faster."""
         asked.append(one)
         small = wanted("plain", one.format, one.size, averaged=one.averaged, weights_sha256="0")
-        return really(small, path)
+        return really(small, path, tell)
 
     monkeypatch.setattr(making, "make", make_less)
     monkeypatch.chdir(tmp_path)

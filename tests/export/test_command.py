@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from midframe import list_models
+from midframe import cli, list_models
 from midframe.cli import main
 from midframe.data.io import ImageFile, write_image
 from midframe.export import table
@@ -20,6 +21,8 @@ from midframe.export.verify import moving
 from midframe.launch import export
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "export.md"
+UPR = ["upr_small", "--weights", "none", "--size", "37x53", "--hint"]
+IFR = ["ifrnet_s", "--weights", "none", "--size", "32x32", "--hint"]
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -30,6 +33,8 @@ def test_a_model_by_name_becomes_a_file(tmp_path, monkeypatch, capsys):
     assert main(["export", "average", "--size", "24x40"]) == 0
     told = capsys.readouterr().out
     assert "40 wide, 24 high, t = 0.5: max" in told
+    steps = ["recording average", "writing average-24x40.onnx", "comparing at 40 wide, 24 high"]
+    assert told.splitlines()[:3] == steps
     assert "average-24x40.onnx: average for 40 wide, 24 high;" in told
     facts = load_engine("average-24x40.onnx").facts
     assert (facts.model, facts.size, facts.tolerance) == ("average", (40, 24), 1e-3)
@@ -45,6 +50,20 @@ def test_a_model_by_name_becomes_a_file(tmp_path, monkeypatch, capsys):
         (["no_such_model"], "there is no model"),
         (["ifrnet_s"], "needs trained weights: --weights FILE"),
         (["average", "--size", "40"], "give HEIGHTxWIDTH"),
+        (["average", "--size", "100000x100000"], "a height and a width of 16384 at most"),
+        (["average", "--size", "1x70000"], "a height and a width of 16384 at most"),
+        (["average", "--size", "16384x16384"], "no more than 67 million pixels"),
+        ([*UPR, "pyr_level=abc"], "--hint: UPR-Net takes whole numbers"),
+        ([*UPR, "pyr_level=true"], "--hint: UPR-Net takes whole numbers"),
+        ([*UPR, "pyr_level=2.0"], "--hint: UPR-Net takes whole numbers"),
+        ([*UPR, "pyr_level=99"], "pyr_level >= 1 and <= 10, and 0 <= nr_lvl_skipped"),
+        ([*UPR, "pyr_level=0"], "not 0 and 0"),
+        ([*UPR, "nr_lvl_skipped=5"], "0 <= nr_lvl_skipped < pyr_level, not 1 and 5"),
+        ([*IFR, "scale_factor=0"], "--hint: IFRNet takes a scale_factor above 0, not 0"),
+        ([*IFR, "scale_factor=-1"], "a number from 0.01 to 4.0"),
+        ([*IFR, "scale_factor=.nan"], "--hint: IFRNet takes a scale_factor above 0, not nan"),
+        ([*IFR, "scale_factor=half"], "--hint: IFRNet takes a scale_factor above 0, not half"),
+        ([*IFR, "scale_factor=0.333"], "takes a scale_factor of two decimals"),
         (["average", "--out", "average.bin"], "the name ends with .onnx"),
         (["average", "--tolerance", "0"], "give a number above 0"),
         (["average", "--hint", "pyr_level"], "give NAME=VALUE"),
@@ -60,6 +79,13 @@ def test_mistakes_are_told_in_one_line(words, message, tmp_path, monkeypatch, ca
     error = capsys.readouterr().err
     assert message in error and len(error.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_usage_has_sizes_as_the_command_takes_them():
+    parser = argparse.ArgumentParser()
+    export.add_arguments(parser)
+    (form,) = (one.metavar for one in parser._actions if one.dest == "size")
+    assert form == "HxW|dynamic" and f"[--size {form}]" in cli.USAGE
 
 
 def test_formats_and_tolerance_are_those_of_the_library():
@@ -136,6 +162,16 @@ def test_the_pages_ncnn_example_runs_as_it_stands(pair, tmp_path):
     exec(compile(code, "docs/export.md", "exec"), {})
     got = ImageFile("between.png").read().astype(int)
     assert abs(got - _expected(model, pair)).max() <= 1
+
+
+@pytest.mark.slow
+def test_a_scale_that_float32_has_below_it_keeps_the_size(tmp_path, monkeypatch, capsys):
+    """1 / 0.3 is 3.33: of 48 pixels ONNX made 159, where PyTorch makes 160."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", *IFR, "scale_factor=0.3", "--out", "x.onnx"]) == 0
+    assert "frames are padded to multiples of 160" in capsys.readouterr().out
 
 
 @pytest.mark.slow

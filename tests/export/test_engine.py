@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import pickle
@@ -21,7 +22,7 @@ from midframe.export.engine import load_engine
 from midframe.export.verify import moving
 from midframe.models.base import Interpolator
 from midframe.models.tiles import Tiled
-from midframe.models.timeline import Timeline
+from midframe.models.timeline import Timeline, ignores_time
 from midframe.types import Inputs
 
 FORMATS = ("onnx", pytest.param("pt2", marks=pytest.mark.slow))  # which takes longer to export
@@ -64,6 +65,17 @@ def test_four_frames_of_one_size(exported, format):
         engine.interpolate(moving(model, (40, 30)))
     with pytest.raises(UserError, match="reads 4 frames, here are 2"):
         engine.interpolate(Inputs(x.frames[:, 1:3], x.t))
+
+
+def test_one_that_takes_no_small_frames_is_tried_on_its_least(exported):
+    """Whether its weights ignore the time is found on noise of a size that it takes."""
+    path, model = exported("plain", "onnx")
+    engine = load_engine(path)
+    engine.facts = dataclasses.replace(engine.facts, least=131)
+    with pytest.raises(UserError, match="takes frames from 131 x 131 on"):
+        engine.interpolate(moving(model, (130, 131)))
+    for one in (engine, Tiled(engine, 256), model):
+        assert not ignores_time(one, torch.device("cpu"))
 
 
 def test_an_engine_fills_videos_and_blocks(exported):
@@ -285,6 +297,44 @@ def evil_module(tmp_path, monkeypatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(folder)
     yield mark
     sys.modules.pop("evil_module", None)
+
+
+def test_what_pytorch_says_of_a_damaged_pt2_file_is_one_line(exported, tmp_path, capfd):
+    """It prints a traceback itself, and raises an error that points to it."""
+    path, _ = exported("plain", "pt2")
+    names = zipfile.ZipFile(path).namelist()
+    (weight,) = (name for name in names if name.endswith("weights/weight_0"))
+    lacking, short = tmp_path / "lacking.pt2", tmp_path / "short.pt2"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(lacking, "w") as copy:
+        for name in names:
+            if name != weight:
+                copy.writestr(name, source.read(name))
+    _changed(path, short, {"weights/weight_0": b"1234"})
+    for file, said in ((lacking, "weight_0"), (short, "out of bounds")):
+        capfd.readouterr()
+        with pytest.raises(UserError, match=f"is no program that PyTorch .* runs: .*{said}"):
+            load_engine(file)
+        assert capfd.readouterr() == ("", "")
+
+
+def test_a_pt2_file_is_not_unpacked_to_more_than_it_is(exported, tmp_path):
+    path, _ = exported("plain", "pt2")
+    packed = tmp_path / "packed.pt2"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w") as copy:
+        for name in source.namelist():
+            kind = zipfile.ZIP_DEFLATED if name.endswith("weight_0") else zipfile.ZIP_STORED
+            data = bytes(1 << 20) if name.endswith("weight_0") else source.read(name)
+            copy.writestr(name, data, compress_type=kind)
+    assert packed.stat().st_size < 1 << 18
+    with pytest.raises(UserError, match="its parts are compressed"):
+        load_engine(packed)
+    # or that say to be larger, as those that lie over each other do
+    data = bytearray(_changed(path, tmp_path / "large.pt2", {}).read_bytes())
+    entry = data.rfind(b"PK\x01\x02", 0, data.rfind(b"weights/weight_0"))
+    data[entry + 24 : entry + 28] = struct.pack("<I", len(data))
+    (tmp_path / "large.pt2").write_bytes(bytes(data))
+    with pytest.raises(UserError, match="its parts are larger than the file"):
+        load_engine(tmp_path / "large.pt2")
 
 
 @pytest.mark.parametrize("tree", TREES.values(), ids=TREES)

@@ -96,13 +96,25 @@ def test_a_table_goes_into_a_page_and_unknown_names_are_told_before_the_work(tmp
 
 
 def test_a_place_that_takes_no_file_is_told(tmp_path, monkeypatch):
-    def make(wanted, path):
+    def make(wanted, path, tell):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(making, "make", make)
     out = tmp_path / "a.onnx"
     with pytest.raises(UserError, match=r"cannot write .*a\.onnx: No space left on device"):
         export.run(options("average", "--size", "24x40", "--out", out))
+
+
+def test_who_reads_no_further_is_no_place_that_takes_no_file(tmp_path, monkeypatch):
+    """As `| head`, which ends the command without a word."""
+
+    def make(wanted, path, tell):
+        tell("recording average")
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr(making, "make", make)
+    with pytest.raises(BrokenPipeError):
+        export.run(options("average", "--size", "24x40", "--out", tmp_path / "a.onnx"))
 
 
 @pytest.mark.parametrize("word", ["pyr_level=[", "pyr_level=[1]", "=3", "pyr_level="])
@@ -136,7 +148,7 @@ def test_a_choice_by_the_size_that_is_frozen_for_any_size_is_told(
     """UPR-Net has more levels for larger frames; a file of any size has one number of them."""
     facts = Facts("upr", "onnx", None, 1, 64, 1, "any", tolerance=1e-3, error=2e-6, mean_error=1e-7)
     found = SimpleNamespace(facts=facts, differences=[Difference((70, 66), 0.5, 2e-6, 1e-7)])
-    monkeypatch.setattr(making, "make", lambda wanted, path: found)
+    monkeypatch.setattr(making, "make", lambda wanted, path, tell: found)
     out = tmp_path / "upr.onnx"
     assert export.run(options("upr", "--weights", "none", "--out", out, *words)) == 0
     told = capsys.readouterr().out

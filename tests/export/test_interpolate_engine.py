@@ -44,6 +44,32 @@ def test_it_converts_videos(pair, exported, tmp_path, capsys):
     assert np.array_equal(pictures[0], ImageFile(pair[0]).read())
 
 
+@pytest.mark.parametrize("words", [["--factor", "4"], ["--times", "0.25,0.5,0.75"]])
+@pytest.mark.parametrize("format", ["onnx", pytest.param("pt2", marks=pytest.mark.slow)])
+def test_one_of_one_size_converts_videos_of_that_size_at_any_time(
+    format, words, pair, exported, tmp_path
+):
+    path, model = exported("plain", format, (40, 32))
+    frames, out = tmp_path / "%01d.png", tmp_path / "out_%02d.png"
+    assert main(["interpolate", str(frames), str(out), "--engine", str(path), *words]) == 0
+    pictures = [ImageFile(str(p)).read().astype(int) for p in sorted(tmp_path.glob("out_*.png"))]
+    first, second = (ImageFile(file).read() for file in pair)
+    assert len(pictures) == 5
+    for made, t in zip(pictures, (0, 0.25, 0.5, 0.75)):
+        expected = midframe.interpolate(model, first, second, t) if t else first
+        assert np.abs(made - expected.astype(int)).max() <= 1
+
+
+def test_a_video_of_another_size_is_told_by_its_own(pair, exported, tmp_path, capsys):
+    path, _ = exported("plain", "onnx", (36, 32))
+    out = tmp_path / "out_%02d.png"
+    words = ["interpolate", str(tmp_path / "%01d.png"), str(out), "--engine", str(path)]
+    assert main([*words, "--factor", "4"]) == 2
+    error = capsys.readouterr().err
+    assert "exported for 36 wide, 32 high, these frames are 40 wide, 32 high" in error
+    assert not list(tmp_path.glob("out_*"))
+
+
 def test_the_engine_is_told_which_gpu(pair, tmp_path, monkeypatch, capsys):
     def load(path, *, device):
         raise UserError(f"asked for {device}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from midframe import create_model
+from midframe import create_model, interpolate
+from midframe.cli import main
+from midframe.data.io import ImageFile, write_image
 from midframe.errors import UserError
 from midframe.export.engine import load_engine
 from midframe.export.graph import Graph
@@ -55,6 +57,19 @@ def test_ncnn_gives_what_pytorch_does(folder):
         engine.interpolate(x).frame, model.interpolate(x).frame, atol=1e-3, rtol=0
     )
     assert {one.name for one in folder.iterdir()} == {"model.param", "model.bin", "midframe.json"}
+
+
+def test_it_converts_videos_at_any_time(folder, tmp_path):
+    x = moving(_lively(), SIZE)
+    for number, frame in enumerate(x.frames[0]):
+        picture = frame.mul(255).round().byte().permute(1, 2, 0).numpy()
+        write_image(tmp_path / f"{number}.png", picture)
+    words = ["interpolate", str(tmp_path / "%01d.png"), str(tmp_path / "out_%02d.png")]
+    assert main([*words, "--engine", str(folder), "--factor", "4"]) == 0
+    made = ImageFile(str(tmp_path / "out_01.png")).read().astype(int)
+    first, second = (ImageFile(str(tmp_path / f"{number}.png")).read() for number in (0, 1))
+    assert abs(made - interpolate(_lively(), first, second, 0.25).astype(int)).max() <= 1
+    assert len(list(tmp_path.glob("out_*.png"))) == 5
 
 
 def test_a_folder_with_other_layers_is_not_loaded(folder, tmp_path):

@@ -78,8 +78,8 @@ def test_metadata_that_lack_or_twist_something_are_refused(change, said):
 
 
 def test_a_folder_that_was_there_is_replaced_whole(tmp_path, monkeypatch):
-    def write(graph, example, facts, path):
-        (path / "new").write_text("new")
+    def write(graph, example, facts, path, tell):
+        (path / "model.bin").write_text("new")
 
     code = SimpleNamespace(write=write, describe=lambda path, facts: None)
     one = wanted("plain", "ncnn", (24, 16))
@@ -87,9 +87,10 @@ def test_a_folder_that_was_there_is_replaced_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(making, "load_engine", lambda path: one.model)
     out = tmp_path / "plain.ncnn"
     out.mkdir()
-    (out / "old").write_text("old")
+    (out / "model.param").write_text("old")
     assert make(one, out).facts.error == 0
-    assert [path.name for path in out.iterdir()] == ["new"] and list(tmp_path.iterdir()) == [out]
+    assert [path.name for path in out.iterdir()] == ["model.bin"]
+    assert list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_a_folder_of_ncnn_runs_as_it_says_or_is_refused(tmp_path):
     weights = "7767517\n2 2\nInput first 0 1 first\nConvolution c 1 1 first frame 0=3 1=1 6=9\n"
     with pytest.raises(UserError, match=r"short\.ncnn is no network that ncnn runs"):
         load_engine(network(tmp_path / "short.ncnn", weights))  # whose file has none
-    with pytest.raises(UserError, match=r"cannot read .*midframe\.json: No such file"):
+    with pytest.raises(UserError, match=r"is no export of midframe: there is no midframe\.json"):
         load_engine(network(tmp_path / "empty.ncnn", facts=False))
 
 

@@ -44,6 +44,8 @@ def test_what_cannot_be_read_or_written_is_told(tmp_path: Path) -> None:
 
 def test_a_size_is_width_and_height() -> None:
     assert arguments.size("448X256") == (448, 256)
+    with pytest.raises(UserError):
+        arguments.size("²x3")  # digits, but of no number
     for text in ("448", "0x5", "axb", "1x2x3", "-1x2"):
         with pytest.raises(UserError, match=f"--size {text}: give WIDTHxHEIGHT"):
             arguments.size(text)

@@ -21,6 +21,17 @@ def test_a_size_that_does_not_fit_names_the_multiple(size, scale, multiple):
     assert model.interpolate(x, scale_factor=scale).frame.shape[-2:] == size
 
 
+@pytest.mark.parametrize("scale", [0.52, 0.68, 0.8, 1 / 3, 2.0])
+def test_a_scale_whose_product_is_rounded_keeps_the_size(scale):
+    """208 / 0.52 is 399.99..., which is 400 pixels and not 399."""
+    model = create_model("ifrnet_s")
+    step = model.padding(scale_factor=scale).multiple
+    x = Inputs(torch.rand(1, 2, 3, step, step), torch.tensor([[0.5]]))
+    out = model(x, scale_factor=scale)
+    assert out.flow.shape[-2:] == out.frame.shape[-2:] == (step, step)
+    assert 2 * out.flows_coarse[0].shape[-1] == round(step * scale)
+
+
 def test_true_features_are_of_the_decoders_size_at_every_scale():
     model = create_model("ifrnet_s")
     model.fixed_hints = {"scale_factor": 0.5}

@@ -91,6 +91,9 @@ def test_a_damaged_record_is_named(ours: Path, text: str) -> None:
     ours.with_suffix(".json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"upr_small\.json is no record of weights"):
         shipped.records()
+    with pytest.raises(UserError, match="install midframe anew"):
+        shipped.record_for(zoo.config_of("upr_small"))
+    assert shipped.record_for(zoo.config_of("ifrnet_s")) is None  # which it does not concern
 
 
 def test_what_is_really_shipped_is_small_complete_and_fits_its_model() -> None:
@@ -106,4 +109,5 @@ def test_what_is_really_shipped_is_small_complete_and_fits_its_model() -> None:
         for stage in one.stages:
             assert stage["command"].startswith("python train.py")
             assert stage["steps"] > 0 and stage["hours"] > 0 and stage["hardware"]["processor"]
+            assert 0 < stage["kept"]["step"] <= stage["steps"] and stage["kept"]["samples"] > 0
             assert stage["data_fingerprint"] and stage["revision"] and stage["curve"]

@@ -9,6 +9,7 @@ import torch
 
 from midframe.errors import UserError
 from midframe.models.average import Average
+from midframe.models.tiles import Tiled
 from midframe.models.timeline import Timeline, ignores_time, parse_times
 from midframe.types import Prediction
 
@@ -275,6 +276,18 @@ def test_whether_weights_ignore_the_time_is_found_beforehand():
     timeline = Timeline(Ignores(), square, 4, bisects=True)
     timeline.fill([Fraction(1, 4)])
     assert [times for _, times in timeline.model.calls] == [[0.5], [0.5]]
+
+
+def test_what_takes_one_size_is_asked_at_that_size():
+    class Fixed(Learns):
+        trial_size = (6, 10)
+
+        def forward(self, x, **hints):
+            assert x.frames.shape[-2:] == (6, 10)
+            return super().forward(x)
+
+    assert not ignores_time(Fixed(), torch.device("cpu"))
+    assert not ignores_time(Tiled(Fixed(), 16), torch.device("cpu"))  # whatever calls it
 
 
 def test_a_prediction_that_is_not_finite_is_refused():

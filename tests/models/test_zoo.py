@@ -281,7 +281,11 @@ def test_a_constructor_that_forgets_super_is_told_so(layer):
         ("ifrnet_s", {"scale_factor": -1}, "a scale_factor above 0, not -1"),
         ("upr", {"pyr_level": 0}, "pyr_level >= 1"),
         ("upr", {"pyr_level": 2, "nr_lvl_skipped": 2}, "0 <= nr_lvl_skipped < pyr_level"),
-        ("upr", {"pyr_level": "many"}, "not supported"),
+        ("upr", {"pyr_level": "many"}, "UPR-Net takes whole numbers"),
+        ("upr", {"pyr_level": 99}, "pyr_level >= 1 and <= 10"),
+        ("ifrnet_s", {"scale_factor": "half"}, "a number from 0.01 to 4"),
+        ("ifrnet_s", {"scale_factor": float("nan")}, "a number from 0.01 to 4"),
+        ("ifrnet_s", {"scale_factor": 0.333}, "two decimals"),
     ],
 )
 def test_a_hint_of_no_sense_is_told_before_anything_runs(name, hints, said):

@@ -18,6 +18,7 @@ from midframe.plain_text import in_words
 from midframe.types import Inputs, Prediction
 
 NCNN = ".ncnn"  # what the name of a folder with ncnn's two files ends with
+_TRIAL = 128  # pixels of a side, of any size that will do
 
 
 class Runner(Protocol):
@@ -67,6 +68,15 @@ class Engine(Interpolator):
     def title(self) -> str:
         """The model that was exported, and to what."""
         return f"{self.facts.model} ({self.facts.format})"
+
+    @property
+    def trial_size(self) -> tuple[int, int]:
+        """(height, width) of frames that it takes, few pixels where it takes any."""
+        if self.facts.size is not None:
+            width, height = self.facts.size
+            return height, width
+        side = max(_TRIAL, self.facts.least)
+        return side, side
 
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Run the graph for every sample and time.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from midframe.types import Inputs
 FRAMES = {1: ("first", "second"), 2: ("before", "first", "second", "after")}  # by context
 TIME = "t"
 FRAME = "frame"  # what comes out
+_NOTHING = 1e-10  # of a number: less than float32 can say of any
 FIELDS = ("events", "events_ends", "motion")  # in this order, where a model needs them
 
 
@@ -140,8 +142,10 @@ class Separate(Inputs):
 class Portable(TorchFunctionMode):
     """Has what is recorded consist of PyTorch's own operators, for frames of any size.
 
-    Our operators become those of `midframe.export.operators`; and sizes stay open that are put into
-    a tensor's values, as by ``x.new_tensor([width, height])``, which would fix them.
+    Our operators become those of `midframe.export.operators`; sizes stay open that are put into a
+    tensor's values, as by ``x.new_tensor([width, height])``, which would fix them; and what frames
+    are resized by is none the smaller in float32, which other programs have for it: 48 times 3.33
+    is 160, and must not become 159.
 
     Args:
         add: how splatted rows are summed.
@@ -167,7 +171,17 @@ class Portable(TorchFunctionMode):
             x, values = args[0], args[1]
             whole = torch.stack([x.new_full((), value) for value in _flat(values)])
             return whole if isinstance(values, (list, tuple)) else whole[0]
+        scale = (kwargs or {}).get("scale_factor")
+        if func is F.interpolate and isinstance(scale, float):
+            kwargs = {**(kwargs or {}), "scale_factor": _in_float32(scale)}
         return func(*args, **(kwargs or {}))
+
+
+def _in_float32(scale: float) -> float:
+    """Return the least number of float32 that is not below one, but for what is next to nothing."""
+    near = np.float32(scale)
+    enough = float(near) >= scale * (1 - _NOTHING)
+    return float(near if enough else np.nextafter(near, np.float32(np.inf)))
 
 
 def _flat(values: Any) -> list[Any]:

@@ -16,7 +16,7 @@ import torch
 from midframe import __version__
 from midframe.errors import UserError
 from midframe.export import verify
-from midframe.export.engine import load_engine
+from midframe.export.engine import Engine, load_engine
 from midframe.export.facts import FORMATS, Facts
 from midframe.export.graph import Graph
 from midframe.files import aside_of, remove_leftovers
@@ -24,7 +24,7 @@ from midframe.models.base import Interpolator
 from midframe.models.dis import Dis
 from midframe.models.dis_refined import DisRefined
 from midframe.models.motion import Guided
-from midframe.plain_text import in_words
+from midframe.plain_text import in_words, plain
 
 TOLERANCE = 1e-3  # a quarter of a step of eight bits
 USUAL = (448, 256)  # whose hints a graph of any size has
@@ -81,25 +81,22 @@ def network(model: Interpolator) -> Interpolator:
     return model.model if isinstance(model, Guided) else model
 
 
-def make(wanted: Wanted, path: Path) -> Made:
+def make(wanted: Wanted, path: Path, tell: verify.Tell = verify.silent) -> Made:
     """Export, run what was exported against PyTorch, and only then give it its name.
 
     Args:
         wanted: the model and how.
-        path: the file, or the folder of ncnn; what was there is replaced.
+        path: the file, or the folder of ncnn; an earlier one is replaced.
+        tell: is given a line before each part of the work, which may take minutes.
 
     Raises:
-        UserError: where it cannot be exported, or differs by more than is allowed: nothing is left
-            then.
+        UserError: where something else is there, or it cannot be exported, or differs by more than
+            is allowed: what was there stays as it was then.
     """
     model = network(wanted.model)
-    if isinstance(model, (Dis, DisRefined)):
-        what = (
-            "has flow of OpenCV's in it"
-            if model.trainable
-            else "is no network: its flow is OpenCV's"
-        )
-        raise UserError(f"{wanted.name} {what}, which no format holds")
+    _check_network(model, wanted.name)
+    path = path.resolve()
+    _check_place(path, wanted.format)
     hints = wanted.all_hints
     graph = Graph(model, hints, wanted.size).eval()
     for parameter in graph.parameters():
@@ -109,7 +106,6 @@ def make(wanted: Wanted, path: Path) -> Made:
     sizes = verify.sizes_to_check(wanted.size, graph.pad.multiple)
     given = verify.example(model, sizes[-1])
     code = _code(wanted.format)
-    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
     aside = aside_of(path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}"))
@@ -118,8 +114,8 @@ def make(wanted: Wanted, path: Path) -> Made:
         file = aside / path.name
         if wanted.format == "ncnn":
             file.mkdir()
-        code.write(graph, given, facts, file)
-        found = verify.differences(load_engine(file), model, sizes, hints)
+        code.write(graph, given, facts, file, tell)
+        found = verify.differences(_loaded(file, path), model, sizes, hints, tell)
         greatest = max(one.greatest for one in found)
         if not greatest <= wanted.tolerance:
             raise UserError(_told(wanted, found))
@@ -127,12 +123,67 @@ def make(wanted: Wanted, path: Path) -> Made:
             facts, error=greatest, mean_error=sum(one.mean for one in found) / len(found)
         )
         code.describe(file, facts)
-        if path.is_dir():
-            shutil.rmtree(path)
-        file.replace(path)
+        _check_place(path, wanted.format)  # the work took minutes
+        _put(file, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return Made(facts, found)
+
+
+def _check_network(model: Interpolator, name: str) -> None:
+    """Raise `UserError` for what computes by other means than PyTorch."""
+    if isinstance(model, (Dis, DisRefined)):
+        flow = "has flow of OpenCV's in it"
+        what = flow if model.trainable else "is no network: its flow is OpenCV's"
+        raise UserError(f"{name} {what}, which no format holds")
+
+
+def _loaded(file: Path, path: Path) -> Engine:
+    """Load what was made; what is wrong with it is told by the name that it would have."""
+    try:
+        return load_engine(file)
+    except UserError as error:
+        raise UserError(str(error).replace(str(file), path.name)) from error
+
+
+def _check_place(path: Path, format: str) -> None:
+    """Raise `UserError` for what is there and is no earlier file, or folder of ncnn, of that name.
+
+    Of a folder that holds anything else nobody knows what would be lost.
+    """
+    if format != "ncnn":
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, and .{format} is a file; give another name")
+        return
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file, and .ncnn a folder; give another name")
+    from midframe.export.ncnn import PARTS
+
+    strange = [one.name for one in path.iterdir() if one.name not in PARTS] if path.is_dir() else []
+    if strange:
+        raise UserError(
+            f"{path} holds {plain(min(strange))[:100]}, which is no part of an exported model; "
+            "only folders of these are replaced: give another name"
+        )
+
+
+def _put(file: Path, path: Path) -> None:
+    """Give what was made its name; what had it is deleted when the new one is in its place.
+
+    A folder cannot take another one's name at once, so the earlier one lies beside it for a moment,
+    under a name that `remove_leftovers` leaves alone: a crash in between loses nothing.
+    """
+    if not path.is_dir():
+        file.replace(path)
+        return
+    earlier = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.earlier")
+    path.replace(earlier)
+    try:
+        file.replace(path)
+    except BaseException:
+        earlier.replace(path)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _facts(wanted: Wanted, graph: Graph, hints: Mapping[str, Any]) -> Facts:

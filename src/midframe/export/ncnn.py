@@ -17,9 +17,11 @@ from midframe.errors import UserError
 from midframe.export.facts import KEY, LONGEST, Facts
 from midframe.export.graph import FRAME, Graph
 from midframe.export.ncnn_ifrnet import SingleIFRNet
+from midframe.export.verify import Tell, silent
 from midframe.models.ifrnet import IFRNet
 
 PARAM, BIN, FACTS = "model.param", "model.bin", f"{KEY}.json"
+PARTS = (PARAM, BIN, FACTS)  # of a folder, which has nothing else
 _MAGIC = "7767517"
 _LAYER = re.compile(r"[A-Z][A-Za-z0-9]*")  # of ncnn; what pnnx could not turn into one has dots
 _INSTALL = "pip install 'midframe[ncnn]'"
@@ -27,7 +29,9 @@ _SECONDS = 600
 _GREATEST_PARAM = 1 << 24  # bytes
 
 
-def write(graph: Graph, example: Sequence[Tensor], facts: Facts, path: Path) -> None:
+def write(
+    graph: Graph, example: Sequence[Tensor], facts: Facts, path: Path, tell: Tell = silent
+) -> None:
     """Write a graph as a folder with `PARAM`, `BIN` and the metadata.
 
     Args:
@@ -35,6 +39,7 @@ def write(graph: Graph, example: Sequence[Tensor], facts: Facts, path: Path) -> 
         example: its inputs.
         facts: the metadata.
         path: the folder, which is there and empty.
+        tell: is given a line for each part of the work.
 
     Raises:
         UserError: without the packages, for any size, or where ncnn has no such operators.
@@ -51,7 +56,9 @@ def write(graph: Graph, example: Sequence[Tensor], facts: Facts, path: Path) -> 
     network: nn.Module = SingleIFRNet(graph) if isinstance(graph.model, IFRNet) else graph
     with tempfile.TemporaryDirectory(prefix="midframe-ncnn-") as name:
         folder = Path(name)
+        tell(f"recording {facts.model}")
         _trace(network, example, facts.model, folder / "m.pt")
+        tell(f"writing {path.name}")
         shapes = ",".join(f"[{','.join(map(str, x.shape))}]" for x in example)
         told, code = _run([pnnx.EXEC_PATH, "m.pt", f"inputshape={shapes}", "fp16=0"], folder)
         param = folder / "m.ncnn.param"
@@ -144,6 +151,11 @@ class Net:
         except ImportError as error:
             raise UserError(f"{path} needs the package ncnn: {_INSTALL}") from error
         self.path, self.ncnn = path, ncnn
+        if not (path / FACTS).is_file():
+            raise UserError(
+                f"{path} is no export of midframe: there is no {FACTS} in it, which `midframe "
+                "export` writes beside the network"
+            )
         self.text = _bounded(path / FACTS, LONGEST + 1)
         _check_param(path / PARAM)
         self.net = ncnn.Net()

@@ -19,6 +19,7 @@ from midframe.export.graph import FRAME, Graph
 from midframe.export.onnx_check import check_model
 from midframe.export.operators import by_index_put
 from midframe.export.program import exported
+from midframe.export.verify import Tell, silent
 from midframe.plain_text import plain
 
 # 18 has all that the graphs need: GridSample (16), ScatterElements with a sum and a maximum (18).
@@ -29,7 +30,9 @@ _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _INSTALL = "pip install 'midframe[export]'"
 
 
-def write(graph: Graph, example: Sequence[Tensor], facts: Facts, path: Path) -> None:
+def write(
+    graph: Graph, example: Sequence[Tensor], facts: Facts, path: Path, tell: Tell = silent
+) -> None:
     """Write a graph as an ONNX file.
 
     Args:
@@ -37,6 +40,7 @@ def write(graph: Graph, example: Sequence[Tensor], facts: Facts, path: Path) -> 
         example: its inputs, whose size it keeps unless it is dynamic.
         facts: become the file's metadata.
         path: the file.
+        tell: is given a line for each part of the work.
 
     Raises:
         UserError: without the packages, or where the exporter cannot do it.
@@ -48,7 +52,9 @@ def write(graph: Graph, example: Sequence[Tensor], facts: Facts, path: Path) -> 
     except ImportError as error:
         raise UserError(f"--format onnx needs the package {error.name}: {_INSTALL}") from error
     graph.add = by_index_put
+    tell(f"recording {facts.model}")
     program = exported(graph, example, facts)
+    tell(f"writing {path.name}")
     with _quietly(), torch.no_grad():
         made = torch.onnx.export(
             program,

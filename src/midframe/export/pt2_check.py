@@ -22,7 +22,7 @@ from midframe.errors import UserError
 from midframe.export.facts import LONGEST
 from midframe.plain_text import plain
 
-_GREATEST = 1 << 33  # bytes of the archive, unpacked
+_GREATEST = 1 << 33  # bytes of all parts
 _GRAPH = 1 << 28  # bytes of the graph's json
 _PARTS = re.compile(
     r"[^/]+/(data/(weights/(weight_\d+|model_weights_config\.json)"
@@ -75,8 +75,14 @@ def _check_names(archive: zipfile.ZipFile, path: Path) -> None:
     if strange or len(set(names)) != len(names) or len({n.split("/")[0] for n in names}) != 1:
         told = plain(", ".join(strange[:3]))[:200] or "parts of the same name"
         raise _refused(path, f"it has {told}")
-    if sum(one.file_size for one in archive.infolist()) > _GREATEST:
+    # PyTorch writes them as they are; others would be unpacked in memory to any size
+    if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
+        raise _refused(path, "its parts are compressed")
+    whole = sum(one.file_size for one in archive.infolist())
+    if whole > _GREATEST:
         raise _refused(path, "it is larger than any model")
+    if whole > path.stat().st_size:
+        raise _refused(path, "its parts are larger than the file")
 
 
 def _packed(archive: zipfile.ZipFile, path: Path) -> io.BytesIO:

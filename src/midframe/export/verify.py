@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +16,19 @@ from midframe.data.io import ImageFile
 from midframe.export.engine import Engine
 from midframe.export.graph import input_names
 from midframe.models.base import Interpolator
+from midframe.plain_text import in_words
 from midframe.types import Inputs
 
 Size = tuple[int, int]  # width, height
+Tell = Callable[[str], object]  # is given a line of what is going on
 FILM = Path(__file__).parent / "frames"  # four successive ones; README.md there says of what
 _MOTION = 6.0  # pixels: of the flow that models get which do not compute it from the frames
 _TIMES = (0.5, 0.25)
 _USUAL = 64  # pixels: least side of what is compared, where any size will do
+
+
+def silent(line: str) -> None:
+    """Tell nobody."""
 
 
 class Difference(NamedTuple):
@@ -102,7 +108,11 @@ def sizes_to_check(size: Size | None, multiple: int) -> list[Size]:
 
 @torch.no_grad()
 def differences(
-    engine: Engine, model: Interpolator, sizes: Sequence[Size], hints: dict[str, Any]
+    engine: Engine,
+    model: Interpolator,
+    sizes: Sequence[Size],
+    hints: dict[str, Any],
+    tell: Tell = silent,
 ) -> list[Difference]:
     """Run both on the same frames.
 
@@ -111,10 +121,12 @@ def differences(
         model: the same in PyTorch, on the CPU.
         sizes: (width, height) of the frames.
         hints: of the model's calls.
+        tell: is given a line for every size.
     """
     times = _TIMES if model.times == "any" else (0.5,)
     found = []
     for number, size in enumerate(sizes):
+        tell(f"comparing at {in_words(size)}")
         for t in times:
             x = moving(model, size, t, number)
             there, here = engine.interpolate(x).frame, model.interpolate(x, **hints).frame

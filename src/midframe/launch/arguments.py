@@ -19,6 +19,6 @@ def size(text: str, option: str = "--size ", form: str = _FORM) -> tuple[int, in
         UserError: for another form, or a size of nothing.
     """
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UserError(f"{option}{text}: give {form}")
     return int(parts[0]), int(parts[1])

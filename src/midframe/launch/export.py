@@ -6,7 +6,6 @@ What was written is run and compared with PyTorch before it gets its name.
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 _FORMATS = ("onnx", "pt2", "ncnn")  # `midframe.export.facts.FORMATS`, without importing PyTorch
 _DYNAMIC = "dynamic"
 _ROUNDS = 10
+_SIDE, _PIXELS = 1 << 14, 1 << 26  # of a size: twice and more than any film has
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
 
     wanted = _wanted(args, size)
     try:
-        made = make(wanted, out)
+        made = make(wanted, out, _tell)
+    except BrokenPipeError:  # of what is told meanwhile
+        raise
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}") from error
     _show(wanted, made, out)
@@ -118,6 +120,11 @@ def _size(text: str) -> tuple[int, int] | None:
     if text.lower() == _DYNAMIC:
         return None
     height, width = size(text, form="HEIGHTxWIDTH, such as 256x448")
+    if max(height, width) > _SIDE or height * width > _PIXELS:
+        raise UserError(
+            f"--size {text[:40]}: give a height and a width of {_SIDE} at most, and no more than "
+            f"{_PIXELS // 10**6} million pixels"
+        )
     return width, height
 
 
@@ -151,6 +158,7 @@ def _wanted(args: argparse.Namespace, size: tuple[int, int] | None) -> Wanted:
         None if path is None else sha256_of(path),
         path is not None and is_averaged(path),
     )
+    _check_values(wanted)
     usual, large = wanted.model.hints_for(256, 448), wanted.model.hints_for(2160, 4096)
     if size is None and usual != large and not hints:
         told = ", ".join(f"{key}={value}" for key, value in usual.items())
@@ -176,6 +184,14 @@ def _hints(words: Sequence[str], config: dict[str, Any]) -> dict[str, Any]:
             raise UserError(f"--hint {word}: give NAME=VALUE, such as pyr_level=5")
     check_hints(zoo.check_config(config), found, f"--hint: model {config['name']}")
     return found
+
+
+def _check_values(wanted: Wanted) -> None:
+    """Raise `UserError` for values of --hint that the model cannot take."""
+    try:
+        wanted.model.padding(**wanted.all_hints)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(f"--hint: {error}") from error
 
 
 def _show(wanted: Wanted, made: Made, out: Path) -> None:
@@ -217,6 +233,10 @@ def _bench(wanted: Wanted, made: Made, out: Path) -> None:
     print(f"{in_words(size)} on the CPU: {told}; {wanted.format} is {faster:.2f} times as fast")
 
 
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
 def _table(args: argparse.Namespace) -> int:
     from midframe.export import table
     from midframe.launch.output import put_table
@@ -225,7 +245,6 @@ def _table(args: argparse.Namespace) -> int:
     names = args.model or zoo.list_models()
     for name in names:
         zoo.config_of(name)  # tells of unknown ones before the work
-    tell = functools.partial(print, flush=True)
-    rows = table.measured(names, args.save, args.tolerance, tell)
+    rows = table.measured(names, args.save, args.tolerance, _tell)
     put_table(args.table, table.MARKERS, table.markdown(rows), table.HEADING)
     return 0

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from midframe.launch.run_records import RunRecord
 
+METRICS_OF = (
+    "the checkpoint that the last stage kept (its sha256 is there), before its numbers were "
+    "halved; the sha256 above is that of the file beside this record"
+)
 _STAGES = 16  # trainings that one can begin with another's weights
 # Settings that a training's result depends on, besides what a stage names itself.
 _RECIPE = (
@@ -69,32 +73,31 @@ def run(args: argparse.Namespace) -> int:
     """Write NAME.safetensors and NAME.json.
 
     Raises:
-        UserError: for what is no run, has no weights, or was measured with other ones; and for
-            files that are there already.
+        UserError: for what is no run, has no weights, or was measured with other ones; for files
+            that are there already, and for a place or a name that takes none.
     """
     import torch
     from safetensors.torch import save
 
-    from midframe.files import sha256_of, write_bytes, write_text
+    from midframe.files import sha256_of
     from midframe.models import averaged, zoo
-    from midframe.models.of_run import model_of_run
-    from midframe.models.weights import find_weights
 
-    config, path = model_of_run(args.run), find_weights(args.run)
-    if config is None or path is None or not args.run.is_dir():
-        raise UserError(f"{args.run} is no run directory: there is no config.yaml with a model")
-    name = args.name or config["name"]
-    file = args.to / f"{name}.safetensors"
+    config, path = _run(args.run)
+    name = _name(config["name"] if args.name is None else args.name)
+    file = args.to.expanduser() / f"{name}.safetensors"
     if not args.overwrite and (file.exists() or file.with_suffix(".json").exists()):
         raise UserError(f"{file} is there already; give another --name, or add --overwrite")
+    known = stages(args.run, path)
     model = zoo.build({**config, "weights": path})
     metrics = _measured(args.results, sha256_of(path))
     halved = _halved(model)
     config = {key: config[key] for key in ("name", "net", "hints") if config.get(key)}
-    args.to.mkdir(parents=True, exist_ok=True)
+    _make_folder(file.parent)
     ema = averaged.is_averaged(path)
     said = {"format": "pt", "midframe": name, averaged.KEY: str(ema).lower()}
-    write_bytes(file, save(halved, said))
+    kept = known[-1]["kept"]
+    said |= {key: str(kept[key]) for key in ("checkpoint", "step") if kept is not None}
+    _write(file, save(halved, said))
     with torch.no_grad():
         change = _change(model, halved)
     record = {
@@ -107,13 +110,60 @@ def run(args: argparse.Namespace) -> int:
         "licence": args.licence,
         "credits": args.credit,
         "metrics": metrics,
-        "stages": stages(args.run),
+        "metrics_of": METRICS_OF,
+        "stages": known,
     }
-    write_text(file.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+    _write(file.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
     print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB) and {file.with_suffix('.json')}")
     kept = "the moving average (EMA) that the training kept" if ema else "as trained, not averaged"
     print(f"weights: {kept}")
     return 0
+
+
+def _run(folder: Path) -> tuple[dict[str, Any], Path]:
+    """Return the model that a run trained, and the checkpoint that counts.
+
+    Raises:
+        UserError: for a folder that is none of a run.
+    """
+    from midframe.models.of_run import model_of_run
+    from midframe.models.weights import BEST, LAST, find_weights
+
+    folder = folder.expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no run directory: there is no such folder")
+    if not any((folder / name).is_file() for name in (BEST, LAST)):
+        raise UserError(f"{folder} is no run directory: there is no {BEST} or {LAST} in it")
+    config, path = model_of_run(folder), find_weights(folder)
+    if config is None or path is None:
+        raise UserError(f"{folder} is no run directory: there is no config.yaml with a model")
+    return config, path
+
+
+def _name(text: str) -> str:
+    """Return what the files are called; `UserError` for what would lie elsewhere."""
+    plain = text == Path(text).name and "\\" not in text and text.isprintable()
+    if not text or not plain or text.startswith("."):
+        raise UserError(f"--name {text!r}: give a name without folders; --to says where it lies")
+    return text
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UserError(f"--to {folder}: it is a file; give a folder") from error
+    except OSError as error:
+        raise UserError(f"--to {folder}: no folder can be made: {error.strerror}") from error
+
+
+def _write(file: Path, data: bytes) -> None:
+    from midframe.files import write_bytes
+
+    try:
+        write_bytes(file, data)
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror}") from error
 
 
 def _halved(model: nn.Module) -> dict[str, Tensor]:
@@ -148,30 +198,57 @@ def _change(model: nn.Module, halved: Mapping[str, Tensor]) -> float | None:
     return float((model.interpolate(x).frame - before).abs().max())
 
 
-def stages(folder: Path) -> list[dict[str, Any]]:
+def stages(folder: Path, kept: Path | None) -> list[dict[str, Any]]:
     """Return what is known of a run and of those that it began with, the first one first.
 
     Args:
         folder: of the run; the next one is that of the weights it was given.
+        kept: its checkpoint whose weights are released; None where that is not known.
     """
+    from midframe.files import sha256_of
     from midframe.launch.run_records import RunRecord
 
     found: list[dict[str, Any]] = []
     while len(found) < _STAGES:
         one = RunRecord.read(folder)
-        found.insert(0, _stage(one))
+        found.insert(0, _stage(one, kept))
         config = one.config()
         weights = config.get("weights") or config.get("model.weights")
-        before = Path(str(weights)) if weights else None
+        before = Path(str(weights)).expanduser() if weights else None
         if before is not None and before.is_file():
             before = before.parent
         if before is None or not (before / "run.json").is_file():
             return found
-        folder = before
+        folder, began = before, one.record.get("weights_sha256")
+        # which of its checkpoints the next one began with; another file is there by now, or none
+        there = (path for path in sorted(folder.glob("*.ckpt")) if path.is_file())
+        kept = next((path for path in there if sha256_of(path) == began), None)
     return found
 
 
-def _stage(one: RunRecord) -> dict[str, Any]:
+def _kept(path: Path | None, batch: int) -> dict[str, Any] | None:
+    """Return where in its training a checkpoint is from; None where nobody knows any more."""
+    import torch
+
+    from midframe.files import sha256_of
+
+    if path is None:
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        step = int(content["global_step"])
+    except Exception:  # as many types as there are kinds of damage; who loads weights tells of it
+        return None
+    return {
+        "checkpoint": path.name,
+        "step": step,
+        "samples": step * batch,
+        "sha256": sha256_of(path),
+    }
+
+
+def _stage(one: RunRecord, kept: Path | None) -> dict[str, Any]:
+    """Return what is known of one training: all of it, and in ``kept`` how far its weights went."""
     record, config = one.record, one.config()
     batch = int(config.get("data.global_batch") or 0)
     steps = int(record.get("steps") or 0)
@@ -182,6 +259,7 @@ def _stage(one: RunRecord) -> dict[str, Any]:
         "data_fingerprint": record.get("data"),
         "steps": steps,
         "samples": steps * batch,
+        "kept": _kept(kept, batch),
         "crop": config.get("data.crop"),
         "hours": round(sum(map(_hours, record.get("starts") or [])), 4),
         "hardware": {key: hardware.get(key) for key in ("processor", "usable_cores", "gpus")},

@@ -53,6 +53,11 @@ SIZES = {
 }
 
 
+LEAST_SCALE, GREATEST_SCALE = 0.01, 4.0  # of the frames that the flow is estimated on
+_PARTS = 100  # greatest denominator of a scale: two decimals
+_ROUNDING = 1e-12  # by which a number may miss what it stands for
+
+
 class Encoder(nn.Module):
     """Feature pyramid of one frame: (N, 3, H, W) -> features at H/2, H/4, H/8, H/16."""
 
@@ -207,10 +212,23 @@ class IFRNet(Interpolator):
         return {"scale_factor": 0.5}
 
     def padding(self, scale_factor: float = 1.0, **hints: Any) -> Pad:
-        """Sizes times ``scale_factor`` must be multiples of 16: 20 for the published 0.8."""
-        scale = Fraction(scale_factor).limit_denominator(64)
-        if scale <= 0:
-            raise ValueError(f"IFRNet takes a scale_factor above 0, not {scale_factor}")
+        """Sizes times ``scale_factor`` must be multiples of 16: 20 for the published 0.8.
+
+        ValueError for a factor of no sense, and for one that leaves no whole sizes: 0.333, but not
+        1/3 or 0.33.
+        """
+        number = isinstance(scale_factor, (int, float)) and not isinstance(scale_factor, bool)
+        if not number or not LEAST_SCALE <= scale_factor <= GREATEST_SCALE:
+            raise ValueError(
+                f"IFRNet takes a scale_factor above 0, not {scale_factor}: a number from "
+                f"{LEAST_SCALE} to {GREATEST_SCALE}"
+            )
+        scale = Fraction(scale_factor).limit_denominator(_PARTS)
+        if abs(scale.numerator / scale.denominator - scale_factor) > _ROUNDING:
+            raise ValueError(
+                f"IFRNet takes a scale_factor of two decimals, or another fraction of whole "
+                f"numbers up to {_PARTS}, not {scale_factor}"
+            )
         return replace(self.pad, multiple=(16 / scale).numerator)
 
     def forward(self, x: Inputs, scale_factor: float = 1.0, **hints: Any) -> Prediction:
@@ -233,8 +251,8 @@ class IFRNet(Interpolator):
         batch, times = x.t.shape
         flows, mask, residual, features = self._decode(x, scale_factor)
         back = 1.0 / scale_factor
-        flow = resize(flows[0], back) * back
-        mask, residual = resize(mask, back), resize(residual, back)
+        flow = _resized(flows[0], back) * back
+        mask, residual = _resized(mask, back), _resized(residual, back)
 
         mean = self._mean(x)
         first, second = ((f - mean).repeat_interleave(times, 0) for f in x.pair)
@@ -261,7 +279,7 @@ class IFRNet(Interpolator):
         """
         times = target.shape[1]
         centred = target.flatten(0, 1) - per_time(self._mean(x), times)
-        return self.encoder(resize(centred, self.fixed_hints.get("scale_factor", 1.0)))[:3]
+        return self.encoder(_resized(centred, self.fixed_hints.get("scale_factor", 1.0)))[:3]
 
     @staticmethod
     def _mean(x: Inputs) -> Tensor:
@@ -274,7 +292,7 @@ class IFRNet(Interpolator):
         """Return flows finest first (N, 4, h, w), mask, residual, features; N = B*T."""
         times = x.t.shape[1]
         mean = self._mean(x)
-        both = resize(torch.cat(x.pair) - mean.repeat(2, 1, 1, 1), scale)
+        both = _resized(torch.cat(x.pair) - mean.repeat(2, 1, 1, 1), scale)
         both = both.to(self.dtype)
         levels = [level.chunk(2) for level in self.encoder(both)]
         levels = [tuple(per_time(f, times) for f in pair) for pair in levels]
@@ -295,3 +313,11 @@ class IFRNet(Interpolator):
             features.insert(0, feature)
         last = wide(features.pop(0))
         return flows, torch.sigmoid(last[:, :1]), last[:, 1:], tuple(features)
+
+
+def _resized(x: Tensor, factor: float) -> Tensor:
+    """Resize (N, C, H, W) by a factor that gives whole sizes, whatever its product is rounded to.
+
+    1440 * 0.7 is 1007.99..., of which PyTorch would take 1007.
+    """
+    return resize(x, factor if factor == 1 else factor * (1 + _ROUNDING))

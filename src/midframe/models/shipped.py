@@ -54,7 +54,9 @@ class Record:
             if not isinstance(model["name"], str) or "_target_" not in model["net"]:
                 raise KeyError("model")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no record of weights: {error!r}") from error
+            raise UserError(
+                f"{path} is no record of weights, it is damaged; install midframe anew"
+            ) from error
         values |= {key: tuple(values[key]) for key in ("credits", "stages")}
         return cls(path.with_suffix(".safetensors"), **values)
 
@@ -71,9 +73,17 @@ def record_for(config: Mapping[str, Any]) -> Record | None:
         config: content of conf/model. Its network must have the options of the record's, but for
             how it is drawn (`DRAWN`); one that says an option which is the record's default, or the
             other way round, has another network as far as is known here.
+
+    Raises:
+        UserError: if the record of that model is damaged; others do not matter.
     """
     for path in sorted(FOLDER.glob("*.json")):
-        record = Record.read(path)
+        try:
+            record = Record.read(path)
+        except UserError:
+            if path.stem == config.get("name"):
+                raise
+            continue  # of another model, which will say so
         if record.model["name"] == config.get("name") and _net(record.model) == _net(config):
             return record
     return None

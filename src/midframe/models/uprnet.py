@@ -29,6 +29,7 @@ FEATURES = (16, 32, 64)
 MOTION = (160, 128, 112, 96, 64)
 SYNTHESIS = (32, 64, 128)
 RADIUS = 4
+GREATEST_LEVELS = 10  # of the image pyramid: what the authors' rule gives for 57,344 pixels
 TRAINED_WIDTH = 448  # of Vimeo90K, at which three levels suffice
 BENCHMARKS: dict[str, dict[str, int]] = {  # published choices, by how a benchmark's family begins
     "vimeo": {"pyr_level": 3},
@@ -242,10 +243,12 @@ class UPRNet(Interpolator):
 
     def padding(self, pyr_level: int = 3, nr_lvl_skipped: int = 0, **hints: Any) -> Pad:
         """Sizes are multiples of 2 ** (pyr_level + 1); ValueError for levels that do not fit."""
-        if pyr_level < 1 or not 0 <= nr_lvl_skipped < pyr_level:
+        both = pyr_level, nr_lvl_skipped
+        whole = all(isinstance(x, int) and not isinstance(x, bool) for x in both)
+        if not whole or not 0 <= nr_lvl_skipped < pyr_level <= GREATEST_LEVELS:
             raise ValueError(
-                f"UPR-Net takes pyr_level >= 1 and 0 <= nr_lvl_skipped < pyr_level, "
-                f"not {pyr_level} and {nr_lvl_skipped}"
+                f"UPR-Net takes whole numbers, pyr_level >= 1 and <= {GREATEST_LEVELS}, and "
+                f"0 <= nr_lvl_skipped < pyr_level, not {pyr_level} and {nr_lvl_skipped}"
             )
         return replace(self.pad, multiple=2 ** (pyr_level + 1))
 

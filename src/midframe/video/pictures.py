@@ -189,7 +189,7 @@ def _counts(path: Path) -> bool:
 def _in_order(path: Path) -> list[tuple[int, int, str]]:
     """Order names by their numbers: frame2 before frame10."""
     parts = _DIGITS.split(path.name)
-    return [(1, int(p), p) if p.isdigit() else (0, 0, p) for p in parts]
+    return [(1, int(p), p) if p.isdecimal() else (0, 0, p) for p in parts]
 
 
 def _lacking(paths: Sequence[Path]) -> str:

@@ -283,4 +283,4 @@ def _runs(names: Sequence[str]) -> list[Sequence[str]]:
 
 def _by_number(name: str) -> list[tuple[int, int | str]]:
     parts = re.split(r"(\d+)", name)
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts if part]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]

@@ -86,7 +86,7 @@ def clips(
 
 def _triplet(line: str, path: Path) -> list[str]:
     paths = line.split()
-    if len(paths) != 3 or not Path(paths[0]).stem.isdigit():
+    if len(paths) != 3 or not Path(paths[0]).stem.isdecimal():
         raise UserError(
             f"{path}: {line[:80]!r} is no line of three numbered pictures, the one before the "
             "target, the target and the one after it"

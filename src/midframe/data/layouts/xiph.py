@@ -92,11 +92,11 @@ def _videos(root: Path) -> dict[str, Mapping[int, str]]:
     found: dict[str, dict[int, str]] = defaultdict(dict)
     for name in pictures(root):
         clip, _, number = Path(name).stem.rpartition("-")
-        if clip and number.isdigit():
+        if clip and number.isdecimal():
             found[clip][int(number)] = str(root / name)
     for folder in subfolders(root):
         for name in pictures(folder):
-            if Path(name).stem.isdigit():
+            if Path(name).stem.isdecimal():
                 found[folder.name][int(Path(name).stem)] = str(folder / name)
     return {name: found[name] for name in sorted(found)}
 
