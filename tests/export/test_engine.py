@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from midframe.errors import UserError
-from midframe.export.engine import load_engine
+from midframe.export.engine import Engine, load_engine
 from midframe.export.verify import moving
 from midframe.models.base import Interpolator
 from midframe.models.tiles import Tiled
@@ -70,8 +70,8 @@ def test_four_frames_of_one_size(exported, format):
 def test_one_that_takes_no_small_frames_is_tried_on_its_least(exported):
     """Whether its weights ignore the time is found on noise of a size that it takes."""
     path, model = exported("plain", "onnx")
-    engine = load_engine(path)
-    engine.facts = dataclasses.replace(engine.facts, least=131)
+    loaded = load_engine(path)
+    engine = Engine(dataclasses.replace(loaded.facts, least=131), loaded.runner)
     with pytest.raises(UserError, match="takes frames from 131 x 131 on"):
         engine.interpolate(moving(model, (130, 131)))
     for one in (engine, Tiled(engine, 256), model):

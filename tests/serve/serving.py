@@ -86,14 +86,19 @@ class Client:
         return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
+def desk_in(tmp_path: Path, **limits: Any) -> Desk:
+    """Return a desk with the stand-in for the command line, whose log is ``tmp_path / "log"``."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("fake_interpolate.py"))]
+    return Desk(folder, [*command, str(tmp_path / "log")], CHOICES, Limits(**limits))
+
+
 def served(tmp_path: Path, scenario: Callable[[Client], Awaitable[None]], **limits: Any) -> None:
     """Run a scenario against a server on a port of this machine."""
 
     async def main() -> None:
-        folder, log = tmp_path / "served", tmp_path / "log"
-        folder.mkdir()
-        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("fake_interpolate.py"))]
-        desk = Desk(folder, [*command, str(log)], CHOICES, Limits(**limits))
+        desk, log = desk_in(tmp_path, **limits), tmp_path / "log"
         async with TestClient(TestServer(build(desk, TOKEN), host="127.0.0.1")) as http:
             await asyncio.wait_for(scenario(Client(http, desk, log)), 3 * PATIENCE)
 

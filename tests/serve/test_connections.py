@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
-from pathlib import Path
 
 import pytest
-from serving import CHOICES, HEAD, PATIENCE, TOKEN, clip
+from serving import HEAD, PATIENCE, TOKEN, clip, desk_in
 
 from midframe.serve.app import build
 from midframe.serve.connections import answered
-from midframe.serve.jobs import Desk
-from midframe.serve.records import Limits
 
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: "
 
@@ -60,13 +56,7 @@ def listened(tmp_path, scenario, **limits):
     """Run a scenario against a server behind its door."""
 
     async def main():
-        folder = tmp_path / "served"
-        folder.mkdir()
-        fake = Path(__file__).with_name("fake_interpolate.py")
-        desk = Desk(
-            folder, [sys.executable, "-I", "-S", str(fake), str(tmp_path / "log")], CHOICES,
-            Limits(**limits),
-        )  # fmt: skip
+        desk = desk_in(tmp_path, **limits)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             address = listening.getsockname()
             async with answered(build(desk, TOKEN), listening, desk.limits, 1):

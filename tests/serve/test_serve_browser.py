@@ -10,18 +10,15 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import av
 import cv2
 import footage
 import numpy as np
 import pytest
-from serving import CHOICES, TOKEN
+from serving import TOKEN, desk_in
 
 from midframe.serve.app import build
-from midframe.serve.jobs import Desk
-from midframe.serve.records import Limits
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright for Python is not installed"
@@ -65,13 +62,7 @@ def server(tmp_path):
     async def main():
         from aiohttp.test_utils import TestServer
 
-        folder = tmp_path / "served"
-        folder.mkdir()
-        fake = Path(__file__).with_name("fake_interpolate.py")
-        desk = Desk(
-            folder, [sys.executable, "-I", "-S", str(fake), str(tmp_path / "log")], CHOICES,
-            Limits(bytes=1_000_000),
-        )  # fmt: skip
+        desk = desk_in(tmp_path, bytes=1_000_000)
         async with TestServer(build(desk, TOKEN), host="127.0.0.1") as server:
             address.append(f"http://127.0.0.1:{server.port}/{TOKEN}/")
             begun.set()

@@ -13,12 +13,11 @@ from torch import Tensor
 from midframe.errors import UserError
 from midframe.export.facts import FORMATS, Facts, read_facts
 from midframe.export.graph import FRAMES, TIME
-from midframe.models.base import Interpolator, Pad
+from midframe.models.base import TRIAL, Interpolator, Pad
 from midframe.plain_text import in_words
 from midframe.types import Inputs, Prediction
 
 NCNN = ".ncnn"  # what the name of a folder with ncnn's two files ends with
-_TRIAL = 128  # pixels of a side, of any size that will do
 
 
 class Runner(Protocol):
@@ -62,21 +61,14 @@ class Engine(Interpolator):
         self.needs = frozenset(facts.needs)  # type: ignore[misc]
         self.trainable = facts.trainable  # type: ignore[misc]
         self.pad = Pad()  # type: ignore[misc]
+        least = (max(facts.least, *TRIAL),) * 2
+        self.trial_size = least if facts.size is None else facts.size[::-1]  # type: ignore[misc]
         self.eval()
 
     @property
     def title(self) -> str:
         """The model that was exported, and to what."""
         return f"{self.facts.model} ({self.facts.format})"
-
-    @property
-    def trial_size(self) -> tuple[int, int]:
-        """(height, width) of frames that it takes, few pixels where it takes any."""
-        if self.facts.size is not None:
-            width, height = self.facts.size
-            return height, width
-        side = max(_TRIAL, self.facts.least)
-        return side, side
 
     def forward(self, x: Inputs, **hints: Any) -> Prediction:
         """Run the graph for every sample and time.

@@ -186,9 +186,9 @@ def run(args: argparse.Namespace, load: Callable[[], tuple[Interpolator, torch.d
         if args.dry_run:
             for words in lost:  # which a conversion says when it has happened
                 report.note(words)
-            report.say("nothing was written: --dry-run")
             if args.engine is not None:
                 load()  # which is quick, and may be refused
+            report.say("nothing was written: --dry-run")
             return 0
         from midframe.launch.convert import make
 

@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from safetensors.torch import save
 
     from midframe.files import sha256_of
+    from midframe.launch import output
     from midframe.models import averaged, zoo
 
     config, path = _run(args.run)
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     said = {"format": "pt", "midframe": name, averaged.KEY: str(ema).lower()}
     kept = known[-1]["kept"]
     said |= {key: str(kept[key]) for key in ("checkpoint", "step") if kept is not None}
-    _write(file, save(halved, said))
+    output.write(file, save(halved, said))
     with torch.no_grad():
         change = _change(model, halved)
     record = {
@@ -113,10 +114,9 @@ def run(args: argparse.Namespace) -> int:
         "metrics_of": METRICS_OF,
         "stages": known,
     }
-    _write(file.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
-    print(f"wrote {file} ({file.stat().st_size / 1e6:.2f} MB) and {file.with_suffix('.json')}")
+    output.write(file.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
     kept = "the moving average (EMA) that the training kept" if ema else "as trained, not averaged"
-    print(f"weights: {kept}")
+    print(f"weights: {kept}; {file.stat().st_size / 1e6:.2f} MB")
     return 0
 
 
@@ -155,15 +155,6 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"--to {folder}: it is a file; give a folder") from error
     except OSError as error:
         raise UserError(f"--to {folder}: no folder can be made: {error.strerror}") from error
-
-
-def _write(file: Path, data: bytes) -> None:
-    from midframe.files import write_bytes
-
-    try:
-        write_bytes(file, data)
-    except OSError as error:
-        raise UserError(f"cannot write {file}: {error.strerror}") from error
 
 
 def _halved(model: nn.Module) -> dict[str, Tensor]:

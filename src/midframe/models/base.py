@@ -16,6 +16,8 @@ from midframe.errors import UserError, known_names
 from midframe.models.widths import Width
 from midframe.types import Inputs, Prediction
 
+TRIAL = (128, 128)  # of models that take frames of any size
+
 PadMode = Literal["zeros", "half", "replicate", "reflect"]
 PadSide = Literal["after", "both"]
 
@@ -154,6 +156,7 @@ class Interpolator(nn.Module):
             nothing reads them; all others get a gradient.
         recorded_from: pixels of a side from which on a file for any size (`midframe export`) is
             recorded, though it takes smaller ones: where PyTorch cannot record what holds for all.
+        trial_size: (height, width) of frames on which it can be tried out, few pixels.
         fixed_hints: hints that the model's yaml gives to every call of `interpolate`.
     """
 
@@ -171,6 +174,7 @@ class Interpolator(nn.Module):
     times: ClassVar[Literal["any", "half"]] = "any"
     pad: ClassVar[Pad] = Pad()
     recorded_from: ClassVar[int] = 1
+    trial_size: ClassVar[tuple[int, int]] = TRIAL
     fixed_hints: Mapping[str, Any] = MappingProxyType({})
 
     @property

@@ -26,7 +26,6 @@ ROUNDING = f"times that halving does not reach are taken at the nearest {FINEST}
 EventsAround = Callable[[int, Sequence[Fraction]], tuple[Tensor, Tensor]]
 _HALF = Fraction(1, 2)
 _GREATEST_FACTOR = 256
-_TRIAL = (128, 128)  # pixels, of frames on which a model is tried out
 _TIMES_AT_ONCE = 8  # of one gap in one call; more would cost memory and gain nothing
 
 
@@ -306,17 +305,11 @@ class Timeline:
 
 
 def ignores_time(model: Interpolator, device: torch.device) -> bool:
-    """Whether a model's weights ignore t, found on two small frames of noise.
-
-    What takes no small frames, such as an exported file of one size, says which it takes by a
-    ``trial_size``, (height, width).
-    """
+    """Whether a model's weights ignore t, found on two frames of noise of its ``trial_size``."""
     if model.times == "half" or not model.trainable:
         return model.times == "half"
-    # of the model itself where another one calls it, block by block or with its motion
-    said = (getattr(one, "trial_size", None) for one in model.modules())
-    size = next((one for one in said if one is not None), _TRIAL)
-    noise = torch.rand(2 * model.context, 3, *size, generator=torch.Generator().manual_seed(0))
+    size = (2 * model.context, 3, *model.trial_size)
+    noise = torch.rand(size, generator=torch.Generator().manual_seed(0))
     frames = noise.to(device)
     timeline = Timeline(model, frames.__getitem__, len(frames))
     timeline.between(model.context - 1, [Fraction(1, 4)])

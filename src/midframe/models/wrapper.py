@@ -11,7 +11,7 @@ from midframe.types import Inputs, Prediction
 # what says beforehand what a model needs and gives, and how it is called
 _FACTS = (
     *("needs", "provides", "trainable", "learns", "casts", "idle", "context", "times", "pad"),
-    "fixed_hints",
+    *("trial_size", "fixed_hints"),
 )
 
 
