@@ -19,7 +19,7 @@ NAME = ".lock"
 HANDED_ON = "MIDFRAME_LOCK_HANDED_ON"
 # Seconds in which a file system elsewhere notices that a machine with a lock has died.
 LEASE = 180.0
-_ASKED = 0.08  # seconds: one who asks `is_held` has it for a moment
+_ASKED = 0.4  # seconds: one who asks `is_held` has it for a moment, longer where cores are few
 # What file systems without locks say: Lustre without the option flock, NFS without its daemon.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 _taken: weakref.WeakSet[IO[str]] = weakref.WeakSet()
